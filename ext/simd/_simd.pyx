@@ -1,0 +1,9 @@
+"""The highest instruction-set level that is compiled in and usable on this machine."""
+
+cdef extern from "simd.h" namespace "seerlab":
+    int c_best_level "seerlab::best_level"() noexcept nogil
+
+
+def best_level():
+    """Return 0 for scalar, 1 for AVX2, 2 for AVX-512 with VNNI and VBMI2."""
+    return c_best_level()

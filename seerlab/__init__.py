@@ -1,0 +1,71 @@
+"""See which outputs of a convolutional network will be zero before they are computed, and what that is worth.
+
+::
+
+    import seerlab as sl
+
+    net = sl.load("vgg9_cifar10")
+    picture = net.preprocess(sl.sample_images()["cat"])
+    layer = sl.conv_layers(net.model, picture)["features.3"]
+    sl.seernet.predict(layer, bits=4)
+    sl.Lab()
+
+Names are imported when they are first used: torch alone takes most of the start, and the widgets are not needed in a script.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import seernet
+    from .layers import ConvLayer, conv_layers
+    from .networks import Network, describe, list_networks, load, sample_images
+    from .widgets.lab import Lab
+    from .widgets.mask_view import MaskView
+
+# Public name: module it lives in (None: the name is a module itself).
+_PUBLIC: dict[str, str | None] = {
+    "ConvLayer": "layers",
+    "Lab": "widgets.lab",
+    "MaskView": "widgets.mask_view",
+    "Network": "networks",
+    "conv_layers": "layers",
+    "describe": "networks",
+    "list_networks": "networks",
+    "load": "networks",
+    "sample_images": "networks",
+    "seernet": None,
+}
+
+__all__ = [
+    "ConvLayer",
+    "Lab",
+    "MaskView",
+    "Network",
+    "__version__",
+    "conv_layers",
+    "describe",
+    "list_networks",
+    "load",
+    "sample_images",
+    "seernet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'seerlab' has no attribute {name!r}; it has {', '.join(sorted(_PUBLIC))}")
+    home = _PUBLIC[name]
+    value = importlib.import_module(f".{home or name}", __name__)
+    if home is not None:
+        value = getattr(value, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

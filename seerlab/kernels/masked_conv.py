@@ -1,0 +1,290 @@
+"""Convolution that computes only the outputs a mask marks: the second half of a predicted layer.
+
+`masked_conv2d` takes the mask as a plain boolean tensor. The compiled path lists the marked outputs of a small tile and
+meets 12 of them at a time with each weight vector; ``ext/masked_conv/README.md`` explains it. The reference path is a
+dense convolution followed by a selection. Positions off the mask cost almost nothing; a mask that marks more than about
+three quarters of the outputs is faster with a dense convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import _masked_conv
+from .simd import level_index
+from .threads import run_blocks
+
+IMPLEMENTATIONS = ("auto", "reference", "compiled")
+
+LANES = 16  # floats of the widest vector: channels are padded to it, and a tile is at most this wide
+PLANAR_CHANNELS = LANES  # below it a vector along the channels would be mostly padding: vectors lie along the columns
+PRODUCTS_PER_CHUNK = 576  # products per output and pass: adding up 12 vectors across lanes then costs about a tenth
+TILE_BYTES = 36 * 1024  # input of one tile and pass: a 14 x 14 tile of a 3x3 layer with its 32 channels
+MAX_TILE_ROWS = 16  # no further gain once 12 live outputs per tile and output channel are common
+OFFSET_LIMIT = 2**16  # positions inside a tile are stored in 16 bits
+
+
+@dataclass(frozen=True, eq=False)
+class PackedWeights:
+    """Weights of one layer, laid out for `masked_conv2d`.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (K, C/g, R, S), float32
+        A copy of the weights as they were given: later changes of the original reach neither path.
+    groups : int
+        Number of groups g.
+    packed : Tensor, float32, one axis
+        ``[group][chunk][k][r][s][channel of the chunk]``, channels zero-padded to a multiple of 16; as `weight` with
+        fewer than 16 channels in a group.
+    chunk : int
+        Input channels per pass, a multiple of 16; 0 with fewer than 16 channels in a group.
+    """
+
+    weight: Tensor
+    groups: int
+    packed: Tensor
+    chunk: int
+
+
+def _chunk(channels: int, kernel_size: tuple[int, int]) -> int:
+    if channels < PLANAR_CHANNELS:
+        return 0
+    wanted = PRODUCTS_PER_CHUNK / (kernel_size[0] * kernel_size[1])
+    return min(LANES * max(1, round(wanted / LANES)), LANES * math.ceil(channels / LANES))
+
+
+def pack_weights(weight: Tensor, groups: int = 1) -> PackedWeights:
+    """Lay out the weights of a layer once, for any number of calls of `masked_conv2d`.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (K, C/g, R, S), float32
+    groups : int
+        Number of groups g; divides K.
+
+    Returns
+    -------
+    PackedWeights
+
+    Raises
+    ------
+    TypeError
+        If `weight` is not a float32 tensor.
+    ValueError
+        If `weight` is not four-dimensional or has an empty axis, or if `groups` does not divide K.
+    """
+    _check_tensor("weight", weight, torch.float32, 4)
+    if 0 in weight.shape:
+        raise ValueError(f"weight has shape {_shape(weight)}; every axis of (K, C/g, R, S) must have at least one element")
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"groups={groups} does not divide the {weight.shape[0]} output channels of the weight")
+    weight = weight.detach().clone(memory_format=torch.contiguous_format)
+    filters, channels, *kernel_size = weight.shape
+    chunk = _chunk(channels, (kernel_size[0], kernel_size[1]))
+    if not chunk:
+        return PackedWeights(weight, groups, weight.flatten(), chunk)
+    grouped = weight.unflatten(0, (groups, filters // groups)).permute(0, 1, 3, 4, 2)  # (g, K/g, R, S, C/g)
+    padded = torch.nn.functional.pad(grouped, (0, -channels % LANES))
+    packed = torch.cat([piece.flatten() for group in padded for piece in group.split(chunk, dim=-1)])
+    return PackedWeights(weight, groups, packed, chunk)
+
+
+def masked_conv2d(
+    x: Tensor,
+    weights: PackedWeights,
+    bias: Tensor,
+    mask: Tensor,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    addend: Tensor | None = None,
+    lower: float = 0.0,
+    upper: float = math.inf,
+    fill: float = 0.0,
+    implementation: str = "auto",
+) -> Tensor:
+    """Convolve where the mask is true, and write `fill` everywhere else.
+
+    Kept positions hold ``clamp(conv2d(x, weight, bias) + addend, lower, upper)``. NaN stays NaN.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, H, W), float32
+        Input, contiguous, channels_last or any other layout.
+    weights : PackedWeights
+        From `pack_weights`.
+    bias : Tensor, shape (K,), float32
+    mask : Tensor, shape (N, K, P, Q), bool
+        Outputs to compute.
+    stride, padding, dilation : pair of int
+        Vertical and horizontal, as in `torch.nn.functional.conv2d`.
+    addend : Tensor, shape (N, K, P, Q), float32, optional
+        Shortcut, added at kept positions before the clamp.
+    lower, upper : float
+        Bounds of kept values: 0 and infinity are ReLU, 0 and 6 ReLU6, minus infinity and infinity leave them alone.
+    fill : float
+        Value off the mask; it is not clamped. An empty mask gives `fill` everywhere, not the bias.
+    implementation : {"auto", "reference", "compiled"}
+        "auto" is "compiled". "reference" is a dense convolution and a selection, in torch.
+
+    Returns
+    -------
+    Tensor, shape (N, K, P, Q), float32
+        Without gradient.
+
+    Raises
+    ------
+    TypeError
+        For a wrong kind of argument or element type.
+    ValueError
+        For shapes that do not fit together, a kernel larger than the padded input, `lower` above `upper`, or an unknown
+        `implementation`.
+    MemoryError
+        If there is no memory for a tile of the input.
+
+    Notes
+    -----
+    The compiled path adds in another order than torch, so that results differ by rounding. For finite inputs both are
+    within ``n * 2**-24`` of the exact result, relative to the sum of the absolute products; n is the number of products.
+    """
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"unknown implementation {implementation!r}; choose one of {', '.join(map(repr, IMPLEMENTATIONS))}"
+        )
+    shape = _checked_output_shape(x, weights, bias, mask, stride, padding, dilation, addend)
+    if not lower <= upper:
+        raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
+    x, bias = x.detach(), bias.detach()
+    if addend is not None:
+        addend = addend.detach()
+    if implementation == "reference":
+        # torch 2.13 crashes on channels_last inputs where whole kernels lie in the padding: give it none.
+        x = x.clone(memory_format=torch.contiguous_format)
+        y = torch.nn.functional.conv2d(x, weights.weight, bias, stride, padding, dilation, weights.groups)
+        if addend is not None:
+            y = y + addend
+        return torch.where(mask, y.clamp(lower, upper), fill)
+    out = torch.empty(shape)
+    if not out.numel():
+        return out
+    kernel_size = (weights.weight.shape[2], weights.weight.shape[3])
+    if kernel_size == (1, 1) and padding == (0, 0) and stride != (1, 1):
+        x = x[:, :, :: stride[0], :: stride[1]].contiguous()  # leaves out what no output reads
+        stride = (1, 1)
+    blocks = _masked_conv.Blocks(
+        level_index(),
+        x.numpy(),
+        weights.packed.numpy(),
+        kernel_size,
+        weights.groups,
+        bias.contiguous().numpy(),
+        mask.contiguous().view(torch.uint8).numpy(),
+        None if addend is None else addend.contiguous().numpy(),
+        out.numpy(),
+        stride,
+        padding,
+        dilation,
+        (lower, upper, fill),
+        _plan(shape, weights, stride, dilation),
+    )
+    run_blocks(blocks, blocks.count)
+    return out
+
+
+def _plan(
+    shape: tuple[int, int, int, int], weights: PackedWeights, stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return channels per pass, rows and columns of a tile, and output channels per block."""
+    images, filters, height, width = shape
+    filters //= weights.groups
+    channels, *kernel_size = weights.weight.shape[1:]
+    halo = [(kernel - 1) * step + 1 for kernel, step in zip(kernel_size, dilation, strict=True)]
+
+    columns = _balanced(width, LANES)
+    while columns > 1 and (columns - 1) * stride[1] >= OFFSET_LIMIT:
+        columns //= 2
+    row_pixels = (columns - 1) * stride[1] + halo[1]
+    row_bytes = 4 * (weights.chunk or channels) * row_pixels
+    rows = (TILE_BYTES // row_bytes - halo[0]) // stride[0] + 1
+    rows = min(rows, MAX_TILE_ROWS, (OFFSET_LIMIT - 1 - (columns - 1) * stride[1]) // (stride[0] * row_pixels) + 1)
+    rows = _balanced(height, max(1, rows))
+
+    tiles = images * weights.groups * math.ceil(height / rows) * math.ceil(width / columns)
+    parts = max(1, min(filters // LANES, math.ceil(torch.get_num_threads() / tiles)))
+    return weights.chunk, rows, columns, math.ceil(filters / parts)
+
+
+def _balanced(length: int, limit: int) -> int:
+    """Return the size of the fewest parts of at most `limit` that cover `length`, all about equal."""
+    return math.ceil(length / math.ceil(length / limit))
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))}{',' if tensor.ndim == 1 else ''})"
+
+
+def _check_tensor(name: str, value: object, dtype: torch.dtype, ndim: int) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is {type(value).__name__}; give a torch.Tensor of {dtype}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} has dtype {value.dtype}; convert it to {dtype}")
+    if value.device.type != "cpu":
+        raise TypeError(f"{name} is on device {value.device}; move it to the CPU")
+    if value.ndim != ndim:
+        raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
+
+
+def _checked_pair(name: str, pair: tuple[int, int], least: int) -> None:
+    if len(pair) != 2 or min(pair) < least:
+        raise ValueError(f"{name}={pair}; give two integers, vertical and horizontal, of at least {least}")
+
+
+def _checked_output_shape(
+    x: Tensor,
+    weights: PackedWeights,
+    bias: Tensor,
+    mask: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    addend: Tensor | None,
+) -> tuple[int, int, int, int]:
+    """Return (N, K, P, Q) if all arguments fit together."""
+    if not isinstance(weights, PackedWeights):
+        raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
+    _check_tensor("x", x, torch.float32, 4)
+    _check_tensor("bias", bias, torch.float32, 1)
+    _check_tensor("mask", mask, torch.bool, 4)
+    _checked_pair("stride", stride, 1)
+    _checked_pair("padding", padding, 0)
+    _checked_pair("dilation", dilation, 1)
+    weight = weights.weight
+    filters, channels, *kernel_size = weight.shape
+    if x.shape[1] != channels * weights.groups:
+        raise ValueError(
+            f"x has shape {_shape(x)} and weight {_shape(weight)} with groups={weights.groups}: "
+            f"the weight needs {channels * weights.groups} input channels"
+        )
+    if bias.shape[0] != filters:
+        raise ValueError(f"bias has shape {_shape(bias)} and weight {_shape(weight)}: give one bias per output channel")
+    extent = [(kernel - 1) * step + 1 for kernel, step in zip(kernel_size, dilation, strict=True)]
+    padded = [size + 2 * pad for size, pad in zip(x.shape[2:], padding, strict=True)]
+    if extent[0] > padded[0] or extent[1] > padded[1]:
+        raise ValueError(
+            f"the kernel covers {extent[0]} x {extent[1]} and the padded input is only {padded[0]} x {padded[1]} "
+            f"(x {_shape(x)}, weight {_shape(weight)}, padding {padding}, dilation {dilation}); pad more"
+        )
+    height, width = ((size - cover) // step + 1 for size, cover, step in zip(padded, extent, stride, strict=True))
+    shape = (x.shape[0], filters, height, width)
+    for name, value in (("mask", mask), ("addend", addend)):
+        if value is not None and tuple(value.shape) != shape:
+            raise ValueError(f"{name} has shape {_shape(value)} and the output of the convolution is {shape}; they must agree")
+    if addend is not None:
+        _check_tensor("addend", addend, torch.float32, 4)
+    return shape

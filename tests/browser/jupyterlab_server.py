@@ -1,0 +1,109 @@
+"""A JupyterLab of one's own for a test or a benchmark: free port, no token, nothing of the user's settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# No news, no questions: a dialogue over the notebook would take the keyboard.
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+READY = re.compile(r"(http://127\.0\.0\.1:\d+)/lab")
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """Write a notebook of code cells."""
+    notebook = {
+        "cells": [
+            {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "outputs": [], "execution_count": None, "source": text}
+            for i, text in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+@contextmanager
+def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
+    """Run a JupyterLab over a folder of notebooks.
+
+    Parameters
+    ----------
+    notebooks : Path
+        What it shows.
+    private : Path
+        Folder for its settings, logs and run-time files.
+    theme : str
+        Name of the theme.
+
+    Yields
+    ------
+    str
+        Address, without a slash at the end.
+    """
+    for name, value in (SETTINGS | {"@jupyterlab/apputils-extension/themes": {"theme": theme}}).items():
+        file = private / "settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value), encoding="utf-8")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={_free_port()}"]
+    command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}"]
+    command += [f"--LabApp.user_settings_dir={private / 'settings'}", f"--LabApp.workspaces_dir={private / 'workspaces'}"]
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(private / "config"),
+        "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+        "JUPYTER_DATA_DIR": str(private / "data"),
+        "IPYTHONDIR": str(private / "ipython"),
+    }
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=notebooks
+    ) as server:
+        log = _Log(server, private / "server.log")
+        try:
+            yield log.address()
+        finally:
+            server.terminate()
+            log.join()
+
+
+class _Log(threading.Thread):
+    """Keep the server's log in a file: an unread pipe would stop the server when it is full."""
+
+    def __init__(self, server: subprocess.Popen[str], file: Path) -> None:
+        super().__init__(daemon=True)
+        self._stream, self._file = server.stderr, file
+        self._found: queue.Queue[str | None] = queue.Queue()
+        self.start()
+
+    def run(self) -> None:
+        with self._file.open("w", encoding="utf-8") as file:
+            for line in self._stream or ():
+                file.write(line)
+                if match := READY.search(line):
+                    self._found.put(match[1])
+        self._found.put(None)
+
+    def address(self) -> str:
+        """Wait until the server says where it is."""
+        found = self._found.get()
+        if found is None:
+            raise RuntimeError("JupyterLab did not start:\n" + self._file.read_text(encoding="utf-8"))
+        return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
