@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# The build looks for meson, ninja and cython by name.
+# The build looks for meson and ninja by name, and notes cython's place for later rebuilds from anywhere.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export CYTHON := $(CURDIR)/.venv/bin/cython
 FIRST_NOTEBOOK := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 LAB_ARGS ?=
 TEST_ARGS ?=

@@ -178,7 +178,7 @@ __attribute__((always_inline)) static inline void widen(__m256i (&sum_s16x16)[N]
 
 // The s16 way: `N` pixels x 16 output channels.
 template <int N>
-static void dot_tile_s16(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
+__attribute__((noinline)) static void dot_tile_s16(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
   const uint8_t* from[N];
   __m256i sum_s16x16[N][2];
 #pragma GCC unroll 6
@@ -222,7 +222,7 @@ static void dot_tile_s16(const Taps& taps, const uint8_t* const* pixels, const i
 
 // The s32 way: `N` pixels x 8 output channels, the ones from byte 32 * `half` of each step on.
 template <int N>
-static void dot_tile_s32(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out,
+__attribute__((noinline)) static void dot_tile_s32(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out,
                          int half) {
   const uint8_t* from[N];
   __m256i sum_i32x8[N][2];
@@ -261,7 +261,7 @@ static void dot_tile_s32(const Taps& taps, const uint8_t* const* pixels, const i
 
 // `N` pixels x 16 channels that each have their own input channel.
 template <int N>
-static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
+__attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
   const uint8_t* from[N];
   __m256i sum_i32x8[N][2];
 #pragma GCC unroll 6

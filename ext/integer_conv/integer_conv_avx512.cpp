@@ -133,7 +133,7 @@ static void convolve_tile_depthwise(const Taps& taps, const uint8_t* const* pixe
 
 // `N` pixels x `V` blocks of 16 output channels.
 template <int N, int V>
-static void dot_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out,
+__attribute__((noinline)) static void dot_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out,
                      ptrdiff_t out_step) {
   const uint8_t* from[N];
   __m512i sum_i32x16[N][V];
@@ -170,7 +170,7 @@ static void dot_tile(const Taps& taps, const uint8_t* const* pixels, const int8_
 
 // `N` pixels x 16 channels that each have their own input channel.
 template <int N>
-static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
+__attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
   const uint8_t* from[N];
   __m512i sum_i32x16[N];
 #pragma GCC unroll 14

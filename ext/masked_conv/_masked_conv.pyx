@@ -19,7 +19,7 @@ cdef extern from "masked_conv.h" namespace "seerlab":
         const float* addend
         float* out
         float lower, upper, fill
-        int64_t chunk, tile_rows, tile_columns, filter_block
+        int64_t axis, chunk, tile_rows, tile_columns, filter_block
 
     int64_t masked_conv_blocks(const MaskedConv& conv) noexcept nogil
     bint masked_conv_run(int level, const MaskedConv& conv, int64_t start, int64_t stop) noexcept nogil
@@ -34,7 +34,7 @@ cdef class Blocks:
         Index of the instruction set, see `seerlab.kernels.simd.level_index`.
     x : memoryview (N, C, H, W), float32, any strides
     weights : memoryview, float32
-        As `seerlab.kernels.masked_conv.pack_weights` lays them out for `chunk`.
+        As `seerlab.kernels.masked_conv.pack_weights` lays them out.
     kernel_size : (R, S)
     groups : int
     bias : memoryview (K,), float32
@@ -44,7 +44,8 @@ cdef class Blocks:
         Every element is written.
     stride, padding, dilation : pairs of int
     bounds : (lower, upper, fill)
-    plan : (chunk, tile rows, tile columns, output channels per block)
+    plan : (axis, chunk, tile rows, tile columns, output channels per block)
+        The first two as the weights are packed.
     """
 
     cdef MaskedConv conv
@@ -79,7 +80,7 @@ cdef class Blocks:
         c.padding_h, c.padding_w = padding
         c.dilation_h, c.dilation_w = dilation
         c.lower, c.upper, c.fill = bounds
-        c.chunk, c.tile_rows, c.tile_columns, c.filter_block = plan
+        c.axis, c.chunk, c.tile_rows, c.tile_columns, c.filter_block = plan
         c.x = &x[0, 0, 0, 0]
         c.step_n, c.step_c = x.strides[0] // sizeof(float), x.strides[1] // sizeof(float)
         c.step_h, c.step_w = x.strides[2] // sizeof(float), x.strides[3] // sizeof(float)

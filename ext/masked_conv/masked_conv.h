@@ -14,6 +14,13 @@ namespace seerlab {
 // Widest tile: one row of mask bits is one u16, and one row of results is one 16-lane vector.
 constexpr int64_t kTileColumns = 16;
 
+// What lies along a vector. Chosen once per layer by seerlab.kernels.masked_conv, which packs the weights to match.
+enum Axis : int64_t {
+  kColumns = 0,   // neighbouring outputs: few input channels and few outputs that share them (depth-wise)
+  kChannels = 1,  // input channels of one tap
+  kPatch = 2,     // all inputs of an output, copied side by side: few input channels, many outputs that share them
+};
+
 // One call. Letters as in the README: C and K (`channels`, `filters`) are counted within one group.
 struct MaskedConv {
   int64_t images, groups, channels, filters, height, width;
@@ -27,8 +34,8 @@ struct MaskedConv {
   const float* addend;   // null when there is none
   float* out;
   float lower, upper, fill;
-  // The plan. chunk = input channels per pass, a multiple of 16; 0 = planar path, for fewer than 16 channels.
-  int64_t chunk, tile_rows, tile_columns, filter_block;
+  // The plan. chunk, a multiple of 16: input channels per pass (kChannels), or the padded length of a patch (kPatch).
+  int64_t axis, chunk, tile_rows, tile_columns, filter_block;
 };
 
 // Independent blocks of work: image x group x tile x block of output channels.
@@ -102,12 +109,7 @@ static inline const float* input_plane(const MaskedConv& c, const Tile& t, int64
   return c.x + t.image * c.step_n + (t.group * c.channels + channel) * c.step_c;
 }
 
-static inline const float* plan_weights(const MaskedConv& c, const Tile& t, int64_t channels_before,
-                                        int64_t channels_padded) noexcept {
-  return c.weights + c.kernel_h * c.kernel_w * c.filters * (t.group * channels_padded + channels_before);
-}
-
-// The planar tile: [channel][row][column phase][column of that phase]. With stride w, neighbouring outputs read input
+// The planar tile (kColumns): [channel][row][column phase][column of that phase]. With stride w, neighbouring outputs read input
 // columns w apart; sorting the columns by their remainder makes them neighbours again.
 struct Planar {
   int64_t phase, row, channel;  // steps in elements
@@ -123,7 +125,8 @@ struct Planar {
 
 struct Scratch {
   void* memory;
-  float* tile;        // input of one tile and chunk
+  float* tile;        // input of one tile and chunk, as the kernel reads it
+  float* strip;       // kPatch: channels-last input the patches are copied from
   float* sums;        // one float per live output, channel after channel
   int64_t* taps;      // distance of each tap (planar) or contiguous run of taps from an output's first input
   uint16_t* live;     // distance of each live output's first input, in pixels of the tile
@@ -136,38 +139,43 @@ static inline bool reserve(const MaskedConv& c, Scratch* s) noexcept {
   const int64_t in_rows = input_extent(c.tile_rows, c.stride_h, c.kernel_h, c.dilation_h);
   const int64_t in_columns = input_extent(c.tile_columns, c.stride_w, c.kernel_w, c.dilation_w);
   const int64_t outputs = c.filter_block * c.tile_rows * kTileColumns + kSlack;
-  const int64_t runs = c.kernel_h * c.kernel_w * (c.chunk ? 1 : c.channels);
-  const int64_t tile = c.chunk ? in_rows * in_columns * c.chunk : Planar(c, in_rows).channel * c.channels;
-  const int64_t sizes[] = {tile * 4, outputs * 4, runs * 8, outputs * 2, c.filter_block * c.tile_rows * 2,
-                           c.tile_rows * kTileColumns * 2};
+  const int64_t runs = c.kernel_h * c.kernel_w * c.channels;
+  const int64_t tile = c.axis == kChannels ? in_rows * in_columns * c.chunk
+                       : c.axis == kPatch  ? c.tile_rows * c.tile_columns * c.chunk + kSlack
+                                           : Planar(c, in_rows).channel * c.channels;
+  const int64_t strip = c.axis == kPatch ? in_rows * in_columns * c.channels + kSlack : 0;
+  const int64_t sizes[] = {tile * 4,    strip * 4, outputs * 4, runs * 8,
+                           outputs * 2, c.filter_block * c.tile_rows * 2, c.tile_rows * kTileColumns * 2};
   int64_t total = 0;
   for (int64_t size : sizes) total += ceil_div(size, kAlign) * kAlign;
   char* at = static_cast<char*>(std::aligned_alloc(kAlign, static_cast<size_t>(total)));
   s->memory = at;
   if (at == nullptr) return false;
-  char* parts[6];
-  for (int i = 0; i < 6; ++i) {
+  char* parts[7];
+  for (int i = 0; i < 7; ++i) {
     parts[i] = at;
     at += ceil_div(sizes[i], kAlign) * kAlign;
   }
   s->tile = reinterpret_cast<float*>(parts[0]);
-  s->sums = reinterpret_cast<float*>(parts[1]);
-  s->taps = reinterpret_cast<int64_t*>(parts[2]);
-  s->live = reinterpret_cast<uint16_t*>(parts[3]);
-  s->bits = reinterpret_cast<uint16_t*>(parts[4]);
-  s->offsets = reinterpret_cast<uint16_t*>(parts[5]);
+  s->strip = reinterpret_cast<float*>(parts[1]);
+  s->sums = reinterpret_cast<float*>(parts[2]);
+  s->taps = reinterpret_cast<int64_t*>(parts[3]);
+  s->live = reinterpret_cast<uint16_t*>(parts[4]);
+  s->bits = reinterpret_cast<uint16_t*>(parts[5]);
+  s->offsets = reinterpret_cast<uint16_t*>(parts[6]);
   return true;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Shared steps, in plain C++
 
-// Distances of the outputs of a tile from its first input pixel, in pixels.
+// Distances of the first inputs of a tile's outputs, in pixels of the tile (kChannels) or in patches (kPatch).
 static inline void fill_offsets(const MaskedConv& c, const Tile& t, uint16_t* offsets) noexcept {
+  const bool patches = c.axis == kPatch;
+  const int64_t step_row = patches ? t.columns : c.stride_h * t.in_columns, step_column = patches ? 1 : c.stride_w;
   for (int64_t row = 0; row < t.rows; ++row)
-    for (int64_t column = 0; column < kTileColumns; ++column)
-      offsets[row * kTileColumns + column] = static_cast<uint16_t>(
-          row * c.stride_h * t.in_columns + smaller(column, t.columns - 1) * c.stride_w);
+    for (int64_t column = 0; column < t.columns; ++column)
+      offsets[row * kTileColumns + column] = static_cast<uint16_t>(row * step_row + column * step_column);
 }
 
 // Runs of taps that lie side by side in the channels-last tile, for `length` channels: whole kernel rows without
@@ -205,15 +213,17 @@ struct Inside {
 // One row of `count` pixels to channels-last order; `channels` are copied, up to `length` filled with zeros.
 static inline void copy_pixels(const float* source, int64_t step_c, int64_t step_w, int64_t channels, int64_t length,
                                int64_t count, float* target) noexcept {
-  for (int64_t column = 0; column < count; ++column) {
-    const float* from = source + column * step_w;
-    float* to = target + column * length;
-    if (step_c == 1)
-      std::memcpy(to, from, static_cast<size_t>(channels) * 4);
-    else
-      for (int64_t channel = 0; channel < channels; ++channel) to[channel] = from[channel * step_c];
-    std::memset(to + channels, 0, static_cast<size_t>(length - channels) * 4);
+  if (step_c == 1) {
+    for (int64_t column = 0; column < count; ++column)
+      std::memcpy(target + column * length, source + column * step_w, static_cast<size_t>(channels) * 4);
+  } else {
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t column = 0; column < count; ++column)
+        target[column * length + channel] = source[channel * step_c + column * step_w];
   }
+  if (channels < length)
+    for (int64_t column = 0; column < count; ++column)
+      std::memset(target + column * length + channels, 0, static_cast<size_t>(length - channels) * 4);
 }
 
 // Zero-padded channels-last copy of a tile: `length` channels from `channel` on. `copy_row` is `copy_pixels`, or
@@ -237,6 +247,62 @@ static inline void copy_tile(const MaskedConv& c, const Tile& t, int64_t channel
     copy_row(source, c.step_c, c.step_w, channels, length, inside.end - inside.begin, target + inside.begin * length);
     std::memset(target + inside.end * length, 0, static_cast<size_t>((t.in_columns - inside.end) * length) * 4);
   }
+}
+
+// All inputs of each output of a tile side by side, in the order [r][s][channel], zero-padded to a multiple of 16. Every
+// run of taps is copied in blocks of 16 floats: what a block writes too much, the next run, the zeros or the next patch
+// overwrite.
+static inline void copy_patches(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
+  constexpr int64_t kBlock = 16;
+  const float zeros[kBlock] = {};
+  copy_tile(c, t, 0, c.channels, copy_pixels, s.strip);
+  int64_t run_floats;
+  const int64_t run_count = fill_runs(c, t, c.channels, s.taps, &run_floats);
+  float* patch = s.tile;
+  for (int64_t row = 0; row < t.rows; ++row)
+    for (int64_t column = 0; column < t.columns; ++column, patch += c.chunk) {
+      const float* first = s.strip + (row * c.stride_h * t.in_columns + column * c.stride_w) * c.channels;
+      float* to = patch;
+      for (int64_t run = 0; run < run_count; ++run, to += run_floats)
+        for (int64_t i = 0; i < run_floats; i += kBlock) std::memcpy(to + i, first + s.taps[run] + i, sizeof zeros);
+      std::memcpy(to, zeros, sizeof zeros);
+    }
+}
+
+// What one pass over the output channels of a tile reads.
+struct Pass {
+  const float* tile;
+  const int64_t* runs;
+  int64_t run_count, run_floats;
+  int64_t length;          // floats from one pixel or patch to the next
+  const float* weights;    // of the tile's first output channel
+  int64_t weights_step;    // to the next one
+};
+
+static inline int64_t pass_end(const MaskedConv& c) noexcept {
+  return c.axis == kPatch ? c.chunk : ceil_div(c.channels, 16) * 16;
+}
+
+// Copy the input of the pass that starts at `channel` (kPatch: there is only one) and find its weights.
+static inline Pass begin_pass(const MaskedConv& c, const Tile& t, const Scratch& s, int64_t channel,
+                              CopyRow copy_row) noexcept {
+  Pass pass = {};
+  pass.tile = s.tile;
+  pass.runs = s.taps;
+  pass.length = smaller(c.chunk, pass_end(c) - channel);
+  int64_t taps = c.kernel_h * c.kernel_w;
+  if (c.axis == kPatch) {
+    copy_patches(c, t, s);
+    s.taps[0] = 0;
+    pass.run_count = taps = 1;
+    pass.run_floats = c.chunk;
+  } else {
+    copy_tile(c, t, channel, pass.length, copy_row, s.tile);
+    pass.run_count = fill_runs(c, t, pass.length, s.taps, &pass.run_floats);
+  }
+  pass.weights_step = taps * pass.length;
+  pass.weights = c.weights + taps * c.filters * (t.group * pass_end(c) + channel) + t.filter * pass.weights_step;
+  return pass;
 }
 
 // Zero-padded planar copy of a tile, all channels of the group.

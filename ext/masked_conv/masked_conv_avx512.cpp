@@ -145,12 +145,6 @@ void transpose_pixels(const float* source, int64_t step_c, int64_t, int64_t chan
 // ---------------------------------------------------------------------------------------------------------------------
 // Dot products over channels
 
-struct Chunk {
-  const float* tile;
-  const int64_t* runs;
-  int64_t run_count, run_vectors, length;
-};
-
 // Sums of N vectors, in the first N lanes. Four vectors become one that holds four partial sums in each 128-bit lane;
 // the lanes are then added across.
 template <int N>
@@ -172,9 +166,10 @@ inline __m512 sums_of(const __m512* v) noexcept {
   return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
 }
 
-// Add one chunk to N neighbouring entries of the compact list. Not inlined, so that all address registers are free.
+// Add one pass to N neighbouring entries of the compact list. Not inlined, so that all address registers are free.
 template <int N>
-__attribute__((noinline)) void add_group(const Chunk& chunk, const uint16_t* live, const float* weights, float* sums) noexcept {
+__attribute__((noinline)) void add_group(const Pass& pass, const uint16_t* live, const float* weights,
+                                         float* sums) noexcept {
   constexpr int kChains = N == 1 ? 4 : N <= 3 ? 2 : 1;
   constexpr int kSteps = kChains > 1 ? kChains : 2;  // weight vectors per turn
   __m512 acc_f32x16[N * kChains];
@@ -182,10 +177,10 @@ __attribute__((noinline)) void add_group(const Chunk& chunk, const uint16_t* liv
 #pragma GCC unroll 16
   for (int i = 0; i < N * kChains; ++i) acc_f32x16[i] = _mm512_setzero_ps();
 #pragma GCC unroll 16
-  for (int i = 0; i < N; ++i) at[i] = live[i] * chunk.length;
-  for (int64_t run = 0; run < chunk.run_count; ++run) {
-    const float* x = chunk.tile + chunk.runs[run];
-    const float* const end = weights + 16 * chunk.run_vectors;
+  for (int i = 0; i < N; ++i) at[i] = live[i] * pass.length;
+  for (int64_t run = 0; run < pass.run_count; ++run) {
+    const float* x = pass.tile + pass.runs[run];
+    const float* const end = weights + pass.run_floats;
     for (; weights + 16 * kSteps <= end; weights += 16 * kSteps) {
 #pragma GCC unroll 4
       for (int step = 0; step < kSteps; ++step, x += 16) {
@@ -214,22 +209,22 @@ __attribute__((noinline)) void add_group(const Chunk& chunk, const uint16_t* liv
   _mm512_mask_storeu_ps(sums, kLanes, _mm512_add_ps(_mm512_maskz_loadu_ps(kLanes, sums), sums_of<N>(acc_f32x16)));
 }
 
-void add_chunk(const Chunk& chunk, const float* weights, const uint16_t* live, int64_t count, float* sums) noexcept {
+void add_pass(const Pass& pass, const float* weights, const uint16_t* live, int64_t count, float* sums) noexcept {
   for (int64_t groups = ceil_div(count, kMaxGroup); groups > 0; --groups) {
     const int64_t size = ceil_div(count, groups);
     switch (size) {
-      case 1: add_group<1>(chunk, live, weights, sums); break;
-      case 2: add_group<2>(chunk, live, weights, sums); break;
-      case 3: add_group<3>(chunk, live, weights, sums); break;
-      case 4: add_group<4>(chunk, live, weights, sums); break;
-      case 5: add_group<5>(chunk, live, weights, sums); break;
-      case 6: add_group<6>(chunk, live, weights, sums); break;
-      case 7: add_group<7>(chunk, live, weights, sums); break;
-      case 8: add_group<8>(chunk, live, weights, sums); break;
-      case 9: add_group<9>(chunk, live, weights, sums); break;
-      case 10: add_group<10>(chunk, live, weights, sums); break;
-      case 11: add_group<11>(chunk, live, weights, sums); break;
-      default: add_group<12>(chunk, live, weights, sums);
+      case 1: add_group<1>(pass, live, weights, sums); break;
+      case 2: add_group<2>(pass, live, weights, sums); break;
+      case 3: add_group<3>(pass, live, weights, sums); break;
+      case 4: add_group<4>(pass, live, weights, sums); break;
+      case 5: add_group<5>(pass, live, weights, sums); break;
+      case 6: add_group<6>(pass, live, weights, sums); break;
+      case 7: add_group<7>(pass, live, weights, sums); break;
+      case 8: add_group<8>(pass, live, weights, sums); break;
+      case 9: add_group<9>(pass, live, weights, sums); break;
+      case 10: add_group<10>(pass, live, weights, sums); break;
+      case 11: add_group<11>(pass, live, weights, sums); break;
+      default: add_group<12>(pass, live, weights, sums);
     }
     live += size;
     sums += size;
@@ -241,17 +236,12 @@ void dot_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
   fill_offsets(c, t, s.offsets);
   const int64_t total = list_live(c, t, s);
   std::memset(s.sums, 0, static_cast<size_t>(total) * 4);
-  const int64_t padded = ceil_div(c.channels, 16) * 16, taps = c.kernel_h * c.kernel_w;
-  for (int64_t channel = 0; total && channel < padded; channel += c.chunk) {
-    const int64_t length = smaller(c.chunk, padded - channel);
-    int64_t run_floats;
-    const int64_t run_count = fill_runs(c, t, length, s.taps, &run_floats);
-    const Chunk chunk = {s.tile, s.taps, run_count, run_floats / 16, length};
-    copy_tile(c, t, channel, length, c.step_w == 1 && c.step_c != 1 ? transpose_pixels : copy_pixels, s.tile);
-    const float* weights = plan_weights(c, t, channel, padded) + t.filter * taps * length;
+  const CopyRow copy_row = c.step_w == 1 && c.step_c != 1 ? transpose_pixels : copy_pixels;
+  for (int64_t channel = 0; total && channel < pass_end(c); channel += c.chunk) {
+    const Pass pass = begin_pass(c, t, s, channel, copy_row);
     for (int64_t k = 0, at = 0; k < t.filters; ++k) {
       const int64_t count = live_in(s.bits + k * t.rows, t.rows);
-      add_chunk(chunk, weights + k * taps * length, s.live + at, count, s.sums + at);
+      add_pass(pass, pass.weights + k * pass.weights_step, s.live + at, count, s.sums + at);
       at += count;
     }
   }
@@ -290,7 +280,7 @@ void planar_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept 
   const int64_t taps = c.channels * c.kernel_h * c.kernel_w;
   fill_taps(c, step, s.taps);
   copy_planes(c, t, step, s.tile);
-  const float* weights = plan_weights(c, t, 0, c.channels) + t.filter * taps;
+  const float* weights = c.weights + (t.group * c.filters + t.filter) * taps;
   for (int64_t k = 0; k < t.filters; ++k, weights += taps) {
     const float bias = c.bias[t.group * c.filters + t.filter + k];
     const int64_t out = t.out + k * c.out_h * c.out_w;
@@ -332,7 +322,7 @@ bool masked_conv_avx512(const MaskedConv& c, int64_t start, int64_t stop) noexce
   if (!reserve(c, &scratch)) return false;
   for (int64_t block = start; block < stop; ++block) {
     const Tile tile = tile_of(c, block);
-    if (c.chunk)
+    if (c.axis != kColumns)
       dot_tile(c, tile, scratch);
     else
       planar_tile(c, tile, scratch);

@@ -67,17 +67,16 @@ void finish(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
   }
 }
 
-// Add the products of one chunk of channels to the sums of one output channel.
-void add_chunk(const float* tile, const int64_t* runs, int64_t run_count, int64_t run_floats, int64_t length,
-               const float* weights, const uint16_t* live, int64_t count, float* sums) noexcept {
+// Add the products of one pass to the sums of one output channel.
+void add_pass(const Pass& pass, const float* weights, const uint16_t* live, int64_t count, float* sums) noexcept {
   int64_t at = 0;
   for (; at + kGroup <= count; at += kGroup) {
-    const float *x0 = tile + live[at] * length, *x1 = tile + live[at + 1] * length;
-    const float *x2 = tile + live[at + 2] * length, *x3 = tile + live[at + 3] * length;
+    const float *x0 = pass.tile + live[at] * pass.length, *x1 = pass.tile + live[at + 1] * pass.length;
+    const float *x2 = pass.tile + live[at + 2] * pass.length, *x3 = pass.tile + live[at + 3] * pass.length;
     const float* w = weights;
     float sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-    for (int64_t run = 0; run < run_count; ++run)
-      for (int64_t i = runs[run], end = runs[run] + run_floats; i < end; ++i, ++w) {
+    for (int64_t run = 0; run < pass.run_count; ++run)
+      for (int64_t i = pass.runs[run], end = pass.runs[run] + pass.run_floats; i < end; ++i, ++w) {
         sum0 += *w * x0[i];
         sum1 += *w * x1[i];
         sum2 += *w * x2[i];
@@ -89,11 +88,11 @@ void add_chunk(const float* tile, const int64_t* runs, int64_t run_count, int64_
     sums[at + 3] += sum3;
   }
   for (; at < count; ++at) {
-    const float* x = tile + live[at] * length;
+    const float* x = pass.tile + live[at] * pass.length;
     const float* w = weights;
     float sum = 0;
-    for (int64_t run = 0; run < run_count; ++run)
-      for (int64_t i = runs[run], end = runs[run] + run_floats; i < end; ++i, ++w) sum += *w * x[i];
+    for (int64_t run = 0; run < pass.run_count; ++run)
+      for (int64_t i = pass.runs[run], end = pass.runs[run] + pass.run_floats; i < end; ++i, ++w) sum += *w * x[i];
     sums[at] += sum;
   }
 }
@@ -102,17 +101,11 @@ void dot_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
   fill_offsets(c, t, s.offsets);
   const int64_t total = list_live(c, t, s);
   std::memset(s.sums, 0, static_cast<size_t>(total) * 4);
-  const int64_t padded = ceil_div(c.channels, 16) * 16, taps = c.kernel_h * c.kernel_w;
-  for (int64_t channel = 0; total && channel < padded; channel += c.chunk) {
-    const int64_t length = smaller(c.chunk, padded - channel);
-    int64_t run_floats;
-    const int64_t run_count = fill_runs(c, t, length, s.taps, &run_floats);
-    copy_tile(c, t, channel, length, copy_pixels, s.tile);
-    const float* weights = plan_weights(c, t, channel, padded) + t.filter * taps * length;
+  for (int64_t channel = 0; total && channel < pass_end(c); channel += c.chunk) {
+    const Pass pass = begin_pass(c, t, s, channel, copy_pixels);
     for (int64_t k = 0, at = 0; k < t.filters; ++k) {
       const int64_t count = live_in(s.bits + k * t.rows, t.rows);
-      add_chunk(s.tile, s.taps, run_count, run_floats, length, weights + k * taps * length, s.live + at, count,
-                s.sums + at);
+      add_pass(pass, pass.weights + k * pass.weights_step, s.live + at, count, s.sums + at);
       at += count;
     }
   }
@@ -127,7 +120,7 @@ void planar_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept 
     fill_taps(c, step, s.taps);
     copy_planes(c, t, step, s.tile);
   }
-  const float* weights = plan_weights(c, t, 0, c.channels) + t.filter * taps;
+  const float* weights = c.weights + (t.group * c.filters + t.filter) * taps;
   float* sums = s.sums;
   for (int64_t k = 0; k < t.filters; ++k, weights += taps)
     for (int64_t row = 0; row < t.rows; ++row)
@@ -153,7 +146,7 @@ bool masked_conv_scalar(const MaskedConv& c, int64_t start, int64_t stop) noexce
   if (!reserve(c, &scratch)) return false;
   for (int64_t block = start; block < stop; ++block) {
     const Tile tile = tile_of(c, block);
-    if (c.chunk)
+    if (c.axis != kColumns)
       dot_tile(c, tile, scratch);
     else
       planar_tile(c, tile, scratch);

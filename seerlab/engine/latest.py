@@ -100,6 +100,14 @@ class LatestWins(Generic[Request, Result]):
         with self._changed:
             return self._slot is not None
 
+    def overtaken(self, within: float) -> bool:
+        """Wait up to `within` seconds for a newer request, and say whether there is one.
+
+        For `deliver`, before it goes on to something slow that a newer request would make stale.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._slot is not None or self._closed, within)
+
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
@@ -177,7 +185,7 @@ class LatestWins(Generic[Request, Result]):
         except Exception as exception:  # noqa: BLE001  whatever it is, it belongs to on_error, and the worker lives on
             try:
                 self._on_error(request, exception)
-            except Exception:
+            except Exception:  # noqa: BLE001  nobody is left to tell but the log
                 _log.exception("%s: on_error failed", self._name)
             return False
         return True

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import seernet
-from ..layers import ConvLayer
-from ..operators import plain_mode
-from ..seernet import quantise
-from ..seernet.masks import truth_of
-from ..seernet.predictor import Predictor
-from ..seernet.quantise import Settings
+from seerlab import seernet
+from seerlab.layers import ConvLayer
+from seerlab.operators import plain_mode
+from seerlab.seernet import quantise
+from seerlab.seernet.masks import truth_of
+from seerlab.seernet.predictor import Predictor
+from seerlab.seernet.quantise import Settings
 
 # A mask of 64 x 224 x 224 outputs is 3.2 MB as bool. Eight cover a walk over all bit widths without growing a session.
 KEPT_PREDICTIONS = 8
@@ -194,20 +194,19 @@ class LayerStudy:
             For bits outside 1 to 8 or a negative margin.
         """
         key = (bits, margin)
-        with self._lock:
-            if key not in self._figures:
-                prediction = self.prediction(bits, margin)
-                outputs = math.prod(self.shape)
-                dense, mask = outputs * FLOAT_BYTES, -(-outputs // 8)
-                kept = int(torch.count_nonzero(prediction.mask)) * FLOAT_BYTES
-                self._figures[key] = {
-                    **prediction.summary(),
-                    "dense_bytes": dense,
-                    "mask_bytes": mask,
-                    "kept_bytes": kept,
-                    "bytes_ratio": (mask + kept) / dense,
-                }
-            return dict(self._figures[key])
+        if key not in self._figures:
+            prediction = self.prediction(bits, margin)  # its summary is slow: the lock is left to the next picture
+            outputs = math.prod(self.shape)
+            dense, mask = outputs * FLOAT_BYTES, -(-outputs // 8)
+            kept = int(torch.count_nonzero(prediction.mask)) * FLOAT_BYTES
+            self._figures[key] = {
+                **prediction.summary(),
+                "dense_bytes": dense,
+                "mask_bytes": mask,
+                "kept_bytes": kept,
+                "bytes_ratio": (mask + kept) / dense,
+            }
+        return dict(self._figures[key])
 
     def probe(self, bits: int, margin: int, channel: int, row: int, column: int, image: int = 0) -> dict[str, Any]:
         """The arithmetic behind one output, in low bits and in full precision.
@@ -235,7 +234,9 @@ class LayerStudy:
         ValueError
             For a setting or a position that does not exist.
         """
-        for name, value, size in zip(("image", "channel", "row", "column"), (image, channel, row, column), self.shape, strict=True):
+        for name, value, size in zip(
+            ("image", "channel", "row", "column"), (image, channel, row, column), self.shape, strict=True
+        ):
             if not 0 <= value < size:
                 raise ValueError(f"{name} {value} does not exist in layer {self.layer.name!r}: choose 0 to {size - 1}")
         prediction = self.prediction(bits, margin)
@@ -261,7 +262,9 @@ class LayerStudy:
             "sum": float(exact[place]),
             "predicted": predicted,
             "true": true,
-            "predicted_word": _word(predicted, rectified and low <= -margin, "computed", "skipped", "not above the threshold"),
+            "predicted_word": _word(
+                predicted, rectified and low <= -margin, "computed", "skipped", "not above the threshold"
+            ),
             "true_word": _word(true, rectified and float(exact[place]) <= 0, "needed", "not needed", "not above 0"),
             "verdict": VERDICTS[predicted, true],
             "low_bit_taps": taps,
@@ -289,7 +292,9 @@ class LayerStudy:
         _, _, p, q = self.shape
         # The pool itself says how many windows there are: ceil mode and padding have rules of their own.
         pooled = pool(torch.empty(1, 1, p, q)).shape
-        axes = zip(pool.kernel_size, pool.stride, pool.padding, pool.dilation, pooled[2:], (p, q), (row, column), strict=True)
+        axes = zip(
+            pool.kernel_size, pool.stride, pool.padding, pool.dilation, pooled[2:], (p, q), (row, column), strict=True
+        )
         spans = [_spans(*axis) for axis in axes]
         plane = self.layer.pre_activation[image, channel]
         found = []
@@ -301,7 +306,7 @@ class LayerStudy:
                         "rows": [rows[0], rows[-1] + 1],
                         "columns": [columns[0], columns[-1] + 1],
                         "predicted_largest": list(max(places, key=lambda at: _total(*sums.low_bit(*at)))),
-                        "true_largest": list(max(places, key=lambda at: float(plane[at]))),
+                        "true_largest": list(max(places, key=lambda at: float(plane[at[0], at[1]]))),
                     }
                 )
         return found
@@ -384,9 +389,7 @@ def _word(marked: bool, too_small: bool, yes: str, no: str, limit: str) -> str:
     return f"{no}, {limit}" if too_small else f"{no}, not the largest of its window"
 
 
-def _spans(
-    kernel: int, stride: int, padding: int, dilation: int, windows: int, size: int, at: int
-) -> list[list[int]]:
+def _spans(kernel: int, stride: int, padding: int, dilation: int, windows: int, size: int, at: int) -> list[list[int]]:
     """Along one axis: the positions of each pooling window that holds `at`."""
     spans = ([w * stride - padding + i * dilation for i in range(kernel)] for w in range(windows))
     return [[i for i in span if 0 <= i < size] for span in spans if at in span]

@@ -8,6 +8,7 @@ three quarters of the outputs is faster with a dense convolution.
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass
 
@@ -21,11 +22,22 @@ from .threads import run_blocks
 IMPLEMENTATIONS = ("auto", "reference", "compiled")
 
 LANES = 16  # floats of the widest vector: channels are padded to it, and a tile is at most this wide
-PLANAR_CHANNELS = LANES  # below it a vector along the channels would be mostly padding: vectors lie along the columns
-PRODUCTS_PER_CHUNK = 576  # products per output and pass: adding up 12 vectors across lanes then costs about a tenth
-TILE_BYTES = 36 * 1024  # input of one tile and pass: a 14 x 14 tile of a 3x3 layer with its 32 channels
+PRODUCTS_PER_PASS = 576  # products per output and pass: adding up 12 vectors across lanes then costs about 5 %
+PATCH_PRODUCTS = 512  # longer patches would leave too few outputs in a tile: pad the channels instead
+PATCH_FILTERS = 8  # output channels that repay copying the inputs of every output side by side
+TILE_BYTES = (
+    64 * 1024
+)  # input of one tile and pass: half the rows stay in a 32 KB first-level cache; 36 KB costs 3-20 %
 MAX_TILE_ROWS = 16  # no further gain once 12 live outputs per tile and output channel are common
 OFFSET_LIMIT = 2**16  # positions inside a tile are stored in 16 bits
+
+
+class Axis(enum.IntEnum):
+    """What lies along a vector in the compiled path; the values are those of ``masked_conv.h``."""
+
+    COLUMNS = 0  # neighbouring outputs: few input channels and few outputs that share them (depth-wise)
+    CHANNELS = 1  # input channels of one tap
+    PATCH = 2  # all inputs of an output, copied side by side: few input channels, many outputs that share them
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +51,19 @@ class PackedWeights:
     groups : int
         Number of groups g.
     packed : Tensor, float32, one axis
-        ``[group][chunk][k][r][s][channel of the chunk]``, channels zero-padded to a multiple of 16; as `weight` with
-        fewer than 16 channels in a group.
+        `Axis.CHANNELS`: ``[group][chunk][k][r][s][channel of the chunk]``, channels zero-padded to a multiple of 16;
+        `Axis.PATCH`: ``[group][k][r][s][channel]``, the last three together padded; `Axis.COLUMNS`: as `weight`.
+    axis : Axis
+        What lies along a vector.
     chunk : int
-        Input channels per pass, a multiple of 16; 0 with fewer than 16 channels in a group.
+        Input channels per pass, or the padded length of a patch; 0 for `Axis.COLUMNS`.
     """
 
     weight: Tensor
     groups: int
     packed: Tensor
+    axis: Axis
     chunk: int
-
-
-def _chunk(channels: int, kernel_size: tuple[int, int]) -> int:
-    if channels < PLANAR_CHANNELS:
-        return 0
-    wanted = PRODUCTS_PER_CHUNK / (kernel_size[0] * kernel_size[1])
-    return min(LANES * max(1, round(wanted / LANES)), LANES * math.ceil(channels / LANES))
 
 
 def pack_weights(weight: Tensor, groups: int = 1) -> PackedWeights:
@@ -80,18 +88,25 @@ def pack_weights(weight: Tensor, groups: int = 1) -> PackedWeights:
     """
     _check_tensor("weight", weight, torch.float32, 4)
     if 0 in weight.shape:
-        raise ValueError(f"weight has shape {_shape(weight)}; every axis of (K, C/g, R, S) must have at least one element")
+        raise ValueError(
+            f"weight has shape {_shape(weight)}; every axis of (K, C/g, R, S) must have at least one element"
+        )
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"groups={groups} does not divide the {weight.shape[0]} output channels of the weight")
     weight = weight.detach().clone(memory_format=torch.contiguous_format)
     filters, channels, *kernel_size = weight.shape
-    chunk = _chunk(channels, (kernel_size[0], kernel_size[1]))
-    if not chunk:
-        return PackedWeights(weight, groups, weight.flatten(), chunk)
+    products = channels * kernel_size[0] * kernel_size[1]
     grouped = weight.unflatten(0, (groups, filters // groups)).permute(0, 1, 3, 4, 2)  # (g, K/g, R, S, C/g)
+    if channels < LANES and filters // groups < PATCH_FILTERS:
+        return PackedWeights(weight, groups, weight.flatten(), Axis.COLUMNS, 0)
+    if channels < LANES and products <= PATCH_PRODUCTS:
+        patches = torch.nn.functional.pad(grouped.flatten(2), (0, -products % LANES))
+        return PackedWeights(weight, groups, patches.flatten(), Axis.PATCH, patches.shape[2])
     padded = torch.nn.functional.pad(grouped, (0, -channels % LANES))
+    wanted = PRODUCTS_PER_PASS / (kernel_size[0] * kernel_size[1])
+    chunk = min(LANES * max(1, round(wanted / LANES)), padded.shape[-1])
     packed = torch.cat([piece.flatten() for group in padded for piece in group.split(chunk, dim=-1)])
-    return PackedWeights(weight, groups, packed, chunk)
+    return PackedWeights(weight, groups, packed, Axis.CHANNELS, chunk)
 
 
 def masked_conv2d(
@@ -199,25 +214,28 @@ def masked_conv2d(
 
 def _plan(
     shape: tuple[int, int, int, int], weights: PackedWeights, stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Return channels per pass, rows and columns of a tile, and output channels per block."""
+) -> tuple[int, int, int, int, int]:
+    """Return the axis, the chunk, rows and columns of a tile, and output channels per block."""
     images, filters, height, width = shape
     filters //= weights.groups
     channels, *kernel_size = weights.weight.shape[1:]
     halo = [(kernel - 1) * step + 1 for kernel, step in zip(kernel_size, dilation, strict=True)]
 
     columns = _balanced(width, LANES)
-    while columns > 1 and (columns - 1) * stride[1] >= OFFSET_LIMIT:
-        columns //= 2
-    row_pixels = (columns - 1) * stride[1] + halo[1]
-    row_bytes = 4 * (weights.chunk or channels) * row_pixels
-    rows = (TILE_BYTES // row_bytes - halo[0]) // stride[0] + 1
-    rows = min(rows, MAX_TILE_ROWS, (OFFSET_LIMIT - 1 - (columns - 1) * stride[1]) // (stride[0] * row_pixels) + 1)
-    rows = _balanced(height, max(1, rows))
+    if weights.axis is Axis.PATCH:
+        rows = TILE_BYTES // (4 * weights.chunk * columns)
+    else:
+        while columns > 1 and (columns - 1) * stride[1] >= OFFSET_LIMIT:
+            columns //= 2
+        row_pixels = (columns - 1) * stride[1] + halo[1]
+        row_bytes = 4 * (weights.chunk or channels) * row_pixels
+        rows = (TILE_BYTES // row_bytes - halo[0]) // stride[0] + 1
+        rows = min(rows, (OFFSET_LIMIT - 1 - (columns - 1) * stride[1]) // (stride[0] * row_pixels) + 1)
+    rows = _balanced(height, max(1, min(rows, MAX_TILE_ROWS)))
 
     tiles = images * weights.groups * math.ceil(height / rows) * math.ceil(width / columns)
     parts = max(1, min(filters // LANES, math.ceil(torch.get_num_threads() / tiles)))
-    return weights.chunk, rows, columns, math.ceil(filters / parts)
+    return weights.axis, weights.chunk, rows, columns, math.ceil(filters / parts)
 
 
 def _balanced(length: int, limit: int) -> int:
@@ -284,7 +302,9 @@ def _checked_output_shape(
     shape = (x.shape[0], filters, height, width)
     for name, value in (("mask", mask), ("addend", addend)):
         if value is not None and tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {_shape(value)} and the output of the convolution is {shape}; they must agree")
+            raise ValueError(
+                f"{name} has shape {_shape(value)} and the output of the convolution is {shape}; they must agree"
+            )
     if addend is not None:
         _check_tensor("addend", addend, torch.float32, 4)
     return shape

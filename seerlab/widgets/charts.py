@@ -15,10 +15,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from seerlab.engine.timing import LayerTimings
-from seerlab.widgets.panel import FALSE_SKIP, WASTED
+from seerlab.widgets.panel import FALSE_SKIP, KEPT, WASTED
 
 HEIGHT = 240  # pixels: three lines of axis text and still a readable bar at projector size
-CURRENT = "#0072B2"  # Okabe-Ito blue, as kept outputs in the canvas
 OTHER = "rgba(128, 128, 128, 0.55)"  # mid grey reads on white and on black
 MARKER, MARKER_CURRENT = 6, 13
 PER_CENT = 100.0
@@ -120,7 +119,7 @@ class Charts:
             self._layers.x = numbers
             self._layers.y = [None if math.isnan(value) else PER_CENT * value for value in sparsity.values()]
             self._layers.customdata = self._names
-            self._layers.marker.color = [CURRENT if name == current else OTHER for name in self._names]
+            self._layers.marker.color = [KEPT if name == current else OTHER for name in self._names]
             position = self._names.index(current) + 1 if current in self._names else None
             title = "layer" if position is None else f"layer {position} of {len(numbers)}: {current}"
             self.widget.layout.xaxis.title.text = title
@@ -150,7 +149,7 @@ class Charts:
                 "color": "#808080",
             }
             winner = None if timings is None else timings.winner
-            self._times.marker.color = [CURRENT if name == winner else OTHER for name in LayerTimings.LABELS]
+            self._times.marker.color = [KEPT if name == winner else OTHER for name in LayerTimings.LABELS]
 
     def close(self) -> None:
         """Take the figure off the page and free its state."""

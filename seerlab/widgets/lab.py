@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import torch
@@ -27,9 +27,11 @@ from seerlab.engine.timing import LayerTimings, layer_timings
 from seerlab.measure import Interrupted
 from seerlab.widgets import panel
 from seerlab.widgets._base import error_text, refuse_unknown
-from seerlab.widgets.charts import Charts
 from seerlab.widgets.controls import NO_PROGRESS, UNKNOWN_PROGRESS, Controls
 from seerlab.widgets.mask_view import MaskView
+
+if TYPE_CHECKING:
+    from seerlab.widgets.charts import Charts
 
 REST_S = 0.3  # a pause in dragging shorter than this is not the end of it
 DOWNLOAD_REST_S = 0.8  # arrow keys walk a list entry by entry: none of those passed may start a download
@@ -139,15 +141,16 @@ class Lab(ipywidgets.VBox):
         self.view = MaskView(first, bits=bits, margin=margin, channel=channel)
         self.view.title = _title(session, first.name)
         self._lab_controls = Controls(self._lab_upload)
-        self._lab_charts = Charts(self._lab_choose_layer)
+        self._lab_charts: Charts | None = None
+        self._lab_chart_box = ipywidgets.Box()
         self._lab_panel = ipywidgets.HTML()
         self._lab_body = ipywidgets.Box([self.view, self._lab_panel])
         self._lab_worker: LatestWins[_State, None] = LatestWins(
             self._lab_follow, lambda _state, _result: None, self._lab_failed, name="seerlab-lab"
         )
-        super().__init__([self._lab_controls, self._lab_body, self._lab_charts.widget])
+        super().__init__([self._lab_controls, self._lab_body, self._lab_chart_box])
         self.add_class("seerlab-lab")
-        for widget, name in ((self._lab_panel, "panel"), (self._lab_charts.widget, "charts"), (self._lab_body, "body")):
+        for widget, name in ((self._lab_panel, "panel"), (self._lab_chart_box, "charts"), (self._lab_body, "body")):
             widget.add_class(f"seerlab-{name}")
 
         with self.hold_trait_notifications():
@@ -162,7 +165,6 @@ class Lab(ipywidgets.VBox):
         self._lab_links = [traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel")]
         self.view.observe(self._lab_take_figures, "figures")
         self._lab_take_figures()
-        self._lab_draw_charts(bits, margin)
         self._lab_submit()
 
     # -- for the user ---------------------------------------------------------------------------------------------------------
@@ -240,8 +242,9 @@ class Lab(ipywidgets.VBox):
         self.unobserve_all()
         self._lab_worker.close()
         self.view.close()
-        self._lab_charts.close()
-        for widget in (self._lab_controls, self._lab_panel, self._lab_body):
+        if self._lab_charts is not None:
+            self._lab_charts.close()
+        for widget in (self._lab_controls, self._lab_panel, self._lab_body, self._lab_chart_box):
             widget.close()
         self._lab_loader.close()
         super().close()
@@ -373,9 +376,16 @@ class Lab(ipywidgets.VBox):
         def stale() -> bool:
             return not self._lab_newest(state)
 
+        if self._lab_charts is None:
+            # Loading plotly takes seconds where Jupyter's validators are installed: the picture comes first.
+            from seerlab.widgets.charts import Charts
+
+            self._lab_charts = Charts(self._lab_choose_layer)
+            self._lab_draw_charts(state.bits, state.margin)
+            self._lab_chart_box.children = (self._lab_charts.widget,)
         try:
             self._lab_take_timings(layer_timings(session.layer(shown), state.bits, state.margin, stop=stale))
-            self._lab_charts.show_times(self.timings)
+            self._lab_draw_charts(state.bits, state.margin)
             for bits in BITS_SHOWN:
                 if stale():
                     return
@@ -449,6 +459,8 @@ class Lab(ipywidgets.VBox):
             )
 
     def _lab_draw_charts(self, bits: int, margin: int) -> None:
+        if self._lab_charts is None:
+            return
         session, shown = self._lab_shown
         self._lab_charts.show_layers(session.known_sparsity(), shown)
         self._lab_charts.show_errors(session.known_errors(shown, margin), bits)

@@ -16,9 +16,10 @@ from typing import Any
 
 import traitlets
 
-from ..engine.latest import LatestWins
-from ..engine.study import CLASSES, ClassCounts, LayerStudy, check_setting
-from ..layers import ConvLayer
+from seerlab.engine.latest import LatestWins
+from seerlab.engine.study import ClassCounts, LayerStudy, check_setting
+from seerlab.layers import ConvLayer
+
 from ._base import LabWidget, error_text, refuse_unknown
 from .still import mosaic_png
 
@@ -27,6 +28,7 @@ MODES = ("predicted", "true", "difference")
 ALL_CHANNELS = -1
 # One frame on its way while the last is drawn keeps both ends busy; more would only make the picture lag behind the slider.
 FRAMES_UNDERWAY = 2
+REST_S = 0.1  # longer than between two steps of a key held down, shorter than one notices
 IMAGE = 0  # of a batch, the first picture is shown; figures cover all
 
 
@@ -138,7 +140,16 @@ class MaskView(LabWidget):
         self._lab_waits = False  # whether the latest frame still has to be sent
         self._lab_truth_sent = 0  # number of the layer whose true mask the views have
         self._lab_stats: dict[str, float] = dict.fromkeys(
-            ("frames_sent", "frames_confirmed", "frames_dropped", "bytes_sent", "compute_ms", "draw_ms", "round_trip_ms"), 0
+            (
+                "frames_sent",
+                "frames_confirmed",
+                "frames_dropped",
+                "bytes_sent",
+                "compute_ms",
+                "draw_ms",
+                "round_trip_ms",
+            ),
+            0,
         )
         self._lab_frames = LatestWins(self._compute, self._deliver, self._failed, name="seerlab-mask-view")
         self._lab_probes = LatestWins(_probed, self._answer, self._probe_failed, name="seerlab-probe")
@@ -290,8 +301,9 @@ class MaskView(LabWidget):
             self._lab_stats["frames_dropped"] += self._lab_waits
             self._lab_waits = True
             self._send_frame()
-        if self._lab_frames.waiting:
-            return  # figures take longer than the picture; while a slider moves they would hold the next one up
+        # Figures take longer than the picture; while a slider moves they would hold the next one up.
+        if self._lab_frames.overtaken(REST_S if self._lab_viewed else 0.0):
+            return
         self.error = ""
         self.figures = setting.study.figures(setting.bits, setting.margin)
 

@@ -7,12 +7,13 @@ from html import escape
 
 from seerlab.engine.session import Session
 from seerlab.engine.timing import LayerTimings
+from seerlab.widgets.still import CLASS_COLOURS
 
 MEASURING = "measuring…"
 NOTHING = "–"
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 GUESS_ROWS = 3
-FALSE_SKIP, WASTED = "#D55E00", "#56B4E9"  # Okabe-Ito vermillion and sky blue, as in the canvas
+_, WASTED, FALSE_SKIP, KEPT = CLASS_COLOURS  # those of the canvas
 
 
 def share(value: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from itertools import product
 
@@ -15,9 +14,10 @@ WIDTH, HEIGHT = 720, 560  # fits a notebook page, and stays below about 300 kB e
 LINE = 18  # height of a line of text
 GAP = 2
 COLOURS_KEPT = 48  # of the averaged colours; a palette makes the file a third of the size of full colour
-# By class = predicted + 2 * true, with the colours and weights of the live view on a light page.
+# By class = predicted + 2 * true, with the colours of the live view on a light page. Where outputs share a dot, errors are laid
+# over the mean of the others stronger than their share, as there.
 CLASS_COLOURS = ("#e3e6ea", "#56b4e9", "#d55e00", "#0072b2")
-CLASS_WEIGHTS = (1, 2, 5, 1)
+WASTED_EMPHASIS, MISSED_EMPHASIS = 2.5, 6.0
 LEGEND = (("kept", 3), ("skipped", 0), ("false_skips", 2), ("wasted", 1))
 
 
@@ -44,10 +44,8 @@ def mosaic_png(
     """
     k, p, q = shape
     outputs = k * p * q
-    predicted, true = (
-        np.unpackbits(np.frombuffer(bits, np.uint8), count=outputs) for bits in (mask_bits, truth_bits)
-    )
-    classes = (predicted | true << 1).reshape(shape)
+    predicted, true = (np.unpackbits(np.frombuffer(bits, np.uint8), count=outputs) for bits in (mask_bits, truth_bits))
+    classes = (predicted | true << 1).astype(np.uint8, copy=False).reshape(shape)
     columns, scale = _grid(k, p, q)
     height, width = (max(1, int(size * scale)) for size in (p, q))
     rows = -(-k // columns)
@@ -64,29 +62,33 @@ def mosaic_png(
 
 
 def _grid(k: int, p: int, q: int) -> tuple[int, float]:
-    """Columns of the grid and dots per output, as large as possible; whole dots when magnified."""
+    """Columns of the grid and dots per output, as large as possible."""
 
     def scale(columns: int) -> float:
         rows = -(-k // columns)
         fit = min((WIDTH - GAP * columns) / (columns * q), (HEIGHT - GAP * rows) / (rows * p))
-        return math.floor(fit) if fit >= 1 else max(fit, 1 / max(p, q))
+        return max(fit, 1 / max(p, q))
 
     columns = max(range(1, min(k, WIDTH // (GAP + 1)) + 1), key=scale)
     return columns, scale(columns)
 
 
 def _tile(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """One channel in colour, (height, width, 3): repeated when magnified, else the weighted mean of each block."""
+    """One channel in colour, (height, width, 3): each output as a small box, or each dot as the mean of its outputs."""
     colours = np.array([ImageColor.getrgb(c) for c in CLASS_COLOURS], np.float32)
     p, q = plane.shape
     if height >= p and width >= q:
-        return colours.astype(np.uint8)[plane].repeat(height // p, axis=0).repeat(width // q, axis=1)
-    weights = np.array(CLASS_WEIGHTS, np.float32)[:, None]
-    values = np.concatenate([weights, weights * colours], axis=1)[plane]  # (P, Q, 4)
+        rows, columns = (np.arange(target) * size // target for size, target in ((p, height), (q, width)))
+        return colours.astype(np.uint8)[plane[rows][:, columns]]
+    counts = np.eye(4, dtype=np.float32)[plane]  # (P, Q, 4)
     for axis, (size, target) in enumerate(((p, height), (q, width))):
-        values = np.add.reduceat(values, -(-np.arange(target) * size // target), axis=axis)
-    mean: NDArray[np.uint8] = (values[..., 1:] / values[..., :1]).astype(np.uint8)
-    return mean
+        counts = np.add.reduceat(counts, -(-np.arange(target) * size // target), axis=axis)
+    skipped, wasted, missed, kept = (counts[..., k, None] for k in range(4))
+    total = skipped + wasted + missed + kept
+    mean = colours[0] + kept / np.maximum(skipped + kept, 1) * (colours[3] - colours[0])
+    mean += np.minimum(1, WASTED_EMPHASIS * wasted / total) * (colours[1] - mean)
+    mean += np.minimum(1, MISSED_EMPHASIS * missed / total) * (colours[2] - mean)
+    return mean.astype(np.uint8)
 
 
 def _write(draw: ImageDraw.ImageDraw, heading: str, counts: Mapping[str, int], outputs: int, bottom: int) -> None:

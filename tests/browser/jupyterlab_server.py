@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+ATTEMPTS, ATTEMPT_S = 600, 0.1  # a minute, on a machine that is busy with other tests
 READY = re.compile(r"(http://127\.0\.0\.1:\d+)/lab")
 
 
@@ -72,7 +74,9 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
     ) as server:
         log = _Log(server, private / "server.log")
         try:
-            yield log.address()
+            address = log.address()
+            _wait_listening(server, address)
+            yield address
         finally:
             server.terminate()
             log.join()
@@ -101,6 +105,18 @@ class _Log(threading.Thread):
         if found is None:
             raise RuntimeError("JupyterLab did not start:\n" + self._file.read_text(encoding="utf-8"))
         return found
+
+
+def _wait_listening(server: subprocess.Popen[str], address: str) -> None:
+    """Wait for the port: the server says where it is a moment before it listens there."""
+    host, port = address.removeprefix("http://").split(":")
+    for _ in range(ATTEMPTS):
+        with socket.socket() as client:
+            if client.connect_ex((host, int(port))) == 0:
+                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise RuntimeError(f"JupyterLab ended with {server.wait(ATTEMPT_S)}")
+    raise RuntimeError(f"JupyterLab does not listen at {address}")
 
 
 def _free_port() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import io
 import pickle
-import shutil
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -579,10 +578,5 @@ def test_import_asks_for_no_network_and_no_optional_package():
         "networks.list_networks(); networks.describe('vgg16'); networks.sample_images()\n"
         "print(sorted({'torchvision', 'skimage', 'sklearn', 'tqdm.auto', 'scipy'} & set(sys.modules)))\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
-
-
-def test_files_that_the_package_needs_lie_beside_it(tmp_path):
-    shutil.copy(Path(registry.__file__).with_name("imagenet_classes.txt"), tmp_path)
-    assert len((tmp_path / "imagenet_classes.txt").read_text().splitlines()) == 1000
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, "[]"), result.stderr

@@ -1,12 +1,12 @@
 /* The mask view: which outputs of a layer are predicted to matter, and which really do.
  *
- * The kernel sends one frame per change as a custom message: 1 bit per output, row-major over (channel, row, column),
- * most significant bit first; the true mask comes along only when the layer changed. Each view asks for the latest
- * frame when it appears ("ready") and confirms what it has drawn ("drawn"); the kernel keeps at most two frames
- * unconfirmed. Three levels of zoom share one canvas: all channels, one channel, single outputs.
+ * A frame is a custom message: 1 bit per output, row-major over (channel, row, column), most significant bit first; the
+ * true mask comes along only when the layer changed. A view asks for the latest frame when it appears ("ready") and
+ * confirms what it drew ("drawn"). Three levels of zoom share one canvas: all channels, one channel, single outputs.
  *
  * Class of an output = predicted + 2 * true: 0 skipped, 1 wasted, 2 false skip, 3 kept. */
 
+const { abs, ceil, floor, max, min, round } = Math;
 const WORDS = ["skipped", "wasted", "false skips", "kept"];
 const KEYS = ["skipped", "wasted", "false_skips", "kept"];
 const MEANING = ["zero, not computed", "computed, but zero", "needed, but skipped", "needed and computed"];
@@ -16,8 +16,8 @@ export const PALETTES = {
 	light: { colours: ["#e3e6ea", "#56b4e9", "#d55e00", "#0072b2"], cue: "#1b1b1b", line: "#00000022" },
 	dark: { colours: ["#30353d", "#66bdf0", "#ff7a1f", "#0f7abf"], cue: "#101010", line: "#ffffff22" },
 };
-/* Outputs that share a dot are drawn in their mean colour, over which errors are laid stronger than their share: a lone
- * false skip among nine outputs could not be seen from the back of a lecture room. */
+/* Outputs that share a dot are drawn in their mean colour, errors over it and stronger than their share: a lone false
+ * skip among nine outputs could not be seen from the back of a room. */
 const EMPHASIS = { wasted: 2.5, falseSkip: 6 };
 const CUE_SIZE = 6; // CSS pixels per output from which hatches and crosses can be told apart
 const PIXEL_SIZE = 26; // CSS pixels per output at which single outputs, and their arithmetic, are the subject
@@ -59,27 +59,27 @@ export function classify(predicted, truth, count, reuse) {
 /* ---- layout ---- */
 
 /* Whole multiples look best, but not at the price of much of the size. */
-const snapped = (scale) => (scale < 1 || Math.floor(scale) < 0.85 * scale ? scale : Math.floor(scale));
+const snapped = (scale) => (scale < 1 || floor(scale) < 0.85 * scale ? scale : floor(scale));
 
 /** Grid of K tiles of P x Q outputs in width x height dots: as large as possible. */
 export function mosaicLayout(K, P, Q, width, height, gap, strip) {
 	let best = null;
 	for (let columns = 1; columns <= K; columns++) {
-		const rows = Math.ceil(K / columns);
+		const rows = ceil(K / columns);
 		const scale = snapped(
-			Math.min((width - (columns - 1) * gap) / (columns * Q), (height - rows * (gap + strip)) / (rows * P)),
+			min((width - (columns - 1) * gap) / (columns * Q), (height - rows * (gap + strip)) / (rows * P)),
 		);
 		const spare = columns * rows - K;
 		if (!best || scale > best.scale + 1e-9 || (scale > best.scale - 1e-9 && spare < best.spare)) {
 			best = { columns, rows, scale, spare };
 		}
 	}
-	const scale = Math.max(best.scale, 1 / Math.max(P, Q));
-	const w = Math.max(1, Math.floor(Q * scale));
-	const h = Math.max(1, Math.floor(P * scale));
+	const scale = max(best.scale, 1 / max(P, Q));
+	const w = max(1, floor(Q * scale));
+	const h = max(1, floor(P * scale));
 	const [stepX, stepY] = [w + gap, h + gap + strip];
-	const x = Math.max(0, (width - best.columns * stepX + gap) >> 1);
-	const y = Math.max(0, (height - best.rows * stepY + gap) >> 1);
+	const x = max(0, (width - best.columns * stepX + gap) >> 1);
+	const y = max(0, (height - best.rows * stepY + gap) >> 1);
 	return { ...best, scale, w, h, stepX, stepY, x, y };
 }
 
@@ -93,7 +93,7 @@ const pack = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 /** Area average of one plane in a smaller w x h box at (x, y). */
 function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 	const target = new Uint16Array(Q);
-	for (let c = 0; c < Q; c++) target[c] = Math.floor((c * w) / Q) << 2;
+	for (let c = 0; c < Q; c++) target[c] = floor((c * w) / Q) << 2;
 	const counts = new Uint32Array(4 * w);
 	const [zero, wasted, missed, kept] = colours;
 	const [none, full] = [pack(zero), pack(kept)];
@@ -101,7 +101,7 @@ function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 	let row = 0;
 	for (let v = 0; v < h; v++) {
 		counts.fill(0);
-		const end = Math.ceil(((v + 1) * P) / h);
+		const end = ceil(((v + 1) * P) / h);
 		for (; row < end; row++) {
 			let i = start + row * Q;
 			for (let c = 0; c < Q; c++) counts[target[c] | classes[i++]]++;
@@ -120,8 +120,8 @@ function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 			else if (!(b | c | d)) image.pixels[o++] = none;
 			else {
 				const blue = d / (all - b - c || 1);
-				const sky = Math.min(1, (b * EMPHASIS.wasted) / all);
-				const red = Math.min(1, (c * EMPHASIS.falseSkip) / all);
+				const sky = min(1, (b * EMPHASIS.wasted) / all);
+				const red = min(1, (c * EMPHASIS.falseSkip) / all);
 				let colour = 255;
 				for (let i = 2; i >= 0; i--) {
 					let value = zero[i] + blue * (kept[i] - zero[i]);
@@ -136,15 +136,15 @@ function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 
 /** One plane at `scale` >= 1 dots per output, its corner at (x, y), as far as the image goes. */
 function paintLarger(image, classes, start, P, Q, x, y, scale, packed) {
-	const [left, top] = [Math.max(x, 0), Math.max(y, 0)];
-	const right = Math.min(x + Math.floor(Q * scale), image.width);
-	const bottom = Math.min(y + Math.floor(P * scale), image.height);
+	const [left, top] = [max(x, 0), max(y, 0)];
+	const right = min(x + floor(Q * scale), image.width);
+	const bottom = min(y + floor(P * scale), image.height);
 	if (right <= left) return;
 	const column = new Uint16Array(right - left);
-	for (let u = left; u < right; u++) column[u - left] = Math.floor((u - x) / scale);
+	for (let u = left; u < right; u++) column[u - left] = floor((u - x) / scale);
 	let last = -1;
 	for (let v = top; v < bottom; v++) {
-		const row = Math.floor((v - y) / scale);
+		const row = floor((v - y) / scale);
 		const o = v * image.width + left;
 		if (row === last) image.pixels.copyWithin(o, o - image.width, o - image.width + right - left);
 		else for (let u = 0; u < column.length; u++) image.pixels[o + u] = packed[classes[start + row * Q + column[u]]];
@@ -155,12 +155,9 @@ function paintLarger(image, classes, start, P, Q, x, y, scale, packed) {
 /* ---- words and numbers ---- */
 
 const whole = (n) => n.toLocaleString("en-US");
-const share = (n, total) => {
-	const percent = total ? (100 * n) / total : 0;
-	return `${percent.toFixed(percent && percent < 1 ? 2 : 1)} %`;
-};
+const share = (part) => `${(100 * part).toFixed(part && part < 0.01 ? 2 : 1)} %`;
 const minus = (text) => String(text).replace("-", "\u2212");
-const real = (v) => minus(Math.abs(v) >= 1e5 || (v && Math.abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
+const real = (v) => minus(abs(v) >= 1e5 || (v && abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
 const exact = (v) => (Number.isInteger(v) ? minus(whole(v)) : real(v));
 const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -171,9 +168,9 @@ const swatch = (k) =>
 const shownAs = (k, mode) => (mode === "difference" ? k : (mode === "predicted" ? k & 1 : k >> 1) ? 3 : 0);
 
 const HELP = {
-	mosaic: "Click a channel, or choose it with the arrow keys and press Enter. Errors are drawn stronger than their share when outputs are smaller than a dot.",
-	channel: "Move over an output, or use the arrow keys. Enter or + goes to single outputs, Escape goes back to all channels.",
-	pixel: "Arrow keys move over the outputs, + and \u2212 zoom, Escape goes back to the channel.",
+	mosaic: "Click a channel, or choose it with the arrow keys and press Enter. In small pictures errors are drawn stronger than their share.",
+	channel: "Point at an output, or use the arrow keys. Enter or + shows single outputs, Escape all channels.",
+	pixel: "Arrow keys move, + and \u2212 zoom, Escape shows the whole channel.",
 };
 
 let views = 0;
@@ -186,12 +183,12 @@ function render({ model, el }) {
 		`<label><input type="radio" name="${uid}" value="${value}"><span>${text}</span></label>`;
 	root.innerHTML = `<header><div class="title"></div>
 <div class="choice" role="radiogroup" aria-label="Mask shown">${radio("predicted", "Predicted")}${radio("true", "True")}${radio("difference", "Difference")}</div>
-<div class="zoom"><button type="button" aria-label="Back" title="Back to all channels (Escape)">&#8617;</button><button type="button" aria-label="Zoom out" title="Zoom out (-)">&#8722;</button><button type="button" aria-label="Zoom in" title="Zoom in (+)">+</button></div></header>
+<div class="zoom"><button type="button" aria-label="Back" title="Back (Escape)">&#8617;</button><button type="button" aria-label="Zoom out" title="Zoom out (-)">&#8722;</button><button type="button" aria-label="Zoom in" title="Zoom in (+)">+</button></div></header>
 <div class="body"><div class="stage"><canvas role="img" tabindex="0" aria-label="No picture yet" aria-describedby="${uid}-help" data-frame="0" data-level="mosaic"></canvas><div class="busy" role="status"></div><div role="alert"></div></div>
 <div class="side"><table class="legend"><tbody>${LEGEND_ORDER.map((k) => `<tr data-class="${k}"><td>${swatch(k)}</td><th scope="row"></th><td></td><td></td></tr>`).join("")}</tbody></table>
 <div class="read" aria-live="polite"></div></div></div><div class="help" id="${uid}-help"></div>`;
-	const find = (selector) => root.querySelector(selector);
-	const [title, stage, canvas, busy, alert, read, help] = [".title", ".stage", "canvas", ".busy", "[role=alert]", ".read", ".help"].map(find);
+	const parts = [".title", ".stage", ".side", "canvas", ".busy", "[role=alert]", ".read", ".help"];
+	const [title, stage, side, canvas, busy, alert, read, help] = parts.map((part) => root.querySelector(part));
 	const [back, zoomOut, zoomIn] = root.querySelectorAll("button");
 	const radios = [...root.querySelectorAll("input")];
 	const rows = [...root.querySelectorAll(".legend tr")];
@@ -226,10 +223,10 @@ function render({ model, el }) {
 		const k = model.get("channel");
 		return frame && k >= 0 && k < frame.shape[0] ? k : -1;
 	};
-	const level = () => (!frame || channel() < 0 ? "mosaic" : geometry && geometry.scale >= PIXEL_SIZE * dots ? "pixel" : "channel");
+	const level = () => (channel() < 0 ? "mosaic" : geometry.scale < PIXEL_SIZE * dots ? "channel" : "pixel");
 	const pinned = () => {
-		const p = model.get("probe") || [];
-		return frame && p.length === 2 && p[0] >= 0 && p[1] >= 0 && p[0] < frame.shape[1] && p[1] < frame.shape[2] ? p : null;
+		const p = model.get("probe");
+		return frame && p[0] >= 0 && p[1] >= 0 && p[0] < frame.shape[1] && p[1] < frame.shape[2] ? p : null;
 	};
 	const middle = () => [frame.shape[1] >> 1, frame.shape[2] >> 1];
 	const same = (a, b) => a && b && a.channel === b.channel && a.row === b.row && a.column === b.column;
@@ -249,8 +246,8 @@ function render({ model, el }) {
 	function draw() {
 		const start = performance.now();
 		dots = window.devicePixelRatio || 1;
-		const width = Math.round(stage.clientWidth * dots);
-		const height = Math.round(stage.clientHeight * dots);
+		const width = round(stage.clientWidth * dots);
+		const height = round(stage.clientHeight * dots);
 		if (!width || !height) return; // out of sight: the frame stays unconfirmed, so the kernel waits too
 		if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
 		const arrived = incoming;
@@ -260,7 +257,7 @@ function render({ model, el }) {
 			incoming.classes = classify(incoming.predicted, truth.bits, K * P * Q, frame && frame.classes);
 			frame = incoming;
 			incoming = null;
-			if (changed) [zoom, centre, probe, hovered, selected] = [0, null, null, null, Math.min(selected, K - 1)];
+			if (changed) [zoom, centre, probe, hovered, selected] = [0, null, null, null, min(selected, K - 1)];
 		}
 		if (!frame) return;
 		paint(width, height);
@@ -287,23 +284,23 @@ function render({ model, el }) {
 				: paintLarger(image, frame.classes, i * P * Q, P, Q, x, y, geometry.scale, packed);
 		const k = channel();
 		if (k < 0) {
-			const gap = Math.round(4 * dots);
-			geometry = mosaicLayout(K, P, Q, width, height, gap, Math.round(14 * dots));
+			const gap = round(4 * dots);
+			geometry = mosaicLayout(K, P, Q, width, height, gap, round(14 * dots));
 			geometry.labelled = geometry.w >= 48 * dots;
-			if (!geometry.labelled) geometry = mosaicLayout(K, P, Q, width, height, gap, Math.round(4 * dots));
+			if (!geometry.labelled) geometry = mosaicLayout(K, P, Q, width, height, gap, gap);
 			const g = geometry;
 			for (let i = 0; i < K; i++) {
 				const [x, y] = corner(i);
 				plane(i, x, y, g.w, g.h);
 			}
 		} else {
-			const fit = Math.min(width / Q, height / P);
-			const base = Math.min(snapped(fit), LARGEST_SIZE * dots);
+			const fit = min(width / Q, height / P);
+			const base = min(snapped(fit), LARGEST_SIZE * dots);
 			const scale = zoom > base ? zoom : base;
-			const [w, h] = [Math.max(1, Math.floor(Q * scale)), Math.max(1, Math.floor(P * scale))];
+			const [w, h] = [max(1, floor(Q * scale)), max(1, floor(P * scale))];
 			const at = centre || pinned() || middle();
 			const place = (size, room, middle) =>
-				size <= room ? (room - size) >> 1 : Math.round(Math.min(0, Math.max(room - size, room / 2 - (middle + 0.5) * scale)));
+				size <= room ? (room - size) >> 1 : round(min(0, max(room - size, room / 2 - (middle + 0.5) * scale)));
 			geometry = { scale, base, w, h, x: place(w, width, at[1]), y: place(h, height, at[0]) };
 			plane(k, geometry.x, geometry.y, w, h);
 		}
@@ -314,23 +311,20 @@ function render({ model, el }) {
 		canvas.dataset.level = level();
 	}
 
-	const corner = (i) => {
-		const g = geometry;
-		return [g.x + (i % g.columns) * g.stepX, g.y + Math.floor(i / g.columns) * g.stepY];
-	};
+	const corner = (i, g = geometry) => [g.x + (i % g.columns) * g.stepX, g.y + floor(i / g.columns) * g.stepY];
 
 	/* Second cue beside colour: a false skip is crossed out, a wasted output is hatched. */
 	function cues(width, height) {
 		const [K, P, Q] = frame.shape;
 		const s = geometry.scale;
 		const one = channel();
-		const pad = Math.max(1, Math.round(s * 0.2));
+		const pad = max(1, round(s * 0.2));
 		pen.beginPath();
 		for (let i = one < 0 ? 0 : one; i < (one < 0 ? K : one + 1); i++) {
 			const [x, y] = one < 0 ? corner(i) : [geometry.x, geometry.y];
-			const top = Math.max(0, Math.floor(-y / s));
-			const left = Math.max(0, Math.floor(-x / s));
-			const [bottom, right] = [Math.min(P, Math.ceil((height - y) / s)), Math.min(Q, Math.ceil((width - x) / s))];
+			const top = max(0, floor(-y / s));
+			const left = max(0, floor(-x / s));
+			const [bottom, right] = [min(P, ceil((height - y) / s)), min(Q, ceil((width - x) / s))];
 			for (let r = top; r < bottom; r++) {
 				for (let c = left; c < right; c++) {
 					const kind = frame.classes[(i * P + r) * Q + c];
@@ -346,13 +340,13 @@ function render({ model, el }) {
 			}
 		}
 		pen.strokeStyle = palette.cue;
-		pen.lineWidth = Math.max(1, s * 0.09);
+		pen.lineWidth = max(1, s * 0.09);
 		pen.stroke();
 		if (s < 10 * dots || one < 0) return;
 		pen.fillStyle = palette.line;
 		const { x, y, w, h } = geometry;
-		for (let c = 0; c <= Q; c++) pen.fillRect(x + c * s, Math.max(0, y), 1, Math.min(height, h));
-		for (let r = 0; r <= P; r++) pen.fillRect(Math.max(0, x), y + r * s, Math.min(width, w), 1);
+		for (let c = 0; c <= Q; c++) pen.fillRect(x + c * s, max(0, y), 1, min(height, h));
+		for (let r = 0; r <= P; r++) pen.fillRect(max(0, x), y + r * s, min(width, w), 1);
 	}
 
 	/* Below each tile: its number and its false skips, or a tick as long as its false skips where there is no room. */
@@ -360,10 +354,9 @@ function render({ model, el }) {
 		const g = geometry;
 		const K = frame.shape[0];
 		const misses = frame.channels.false_skips;
-		const most = Math.max(1, ...misses);
-		const tick = Math.max(2, Math.round(2 * dots));
+		const most = max(1, ...misses);
 		const styles = getComputedStyle(root);
-		pen.font = `${Math.round(11 * dots)}px ${styles.fontFamily}`;
+		pen.font = `${round(11 * dots)}px ${styles.fontFamily}`;
 		pen.textBaseline = "top";
 		for (let i = 0; i < K; i++) {
 			const [x, y] = corner(i);
@@ -378,10 +371,10 @@ function render({ model, el }) {
 				}
 			} else if (mode() === "difference" && misses[i]) {
 				pen.fillStyle = palette.colours[2];
-				pen.fillRect(x, y + g.h + 1, Math.max(1, Math.round((g.w * misses[i]) / most)), tick);
+				pen.fillRect(x, y + g.h + 1, max(1, round((g.w * misses[i]) / most)), 2 * dots);
 			}
 		}
-		const [x, y] = corner(Math.min(selected, K - 1));
+		const [x, y] = corner(min(selected, K - 1));
 		outline(x, y, g.w, g.h);
 	}
 
@@ -402,12 +395,10 @@ function render({ model, el }) {
 			pen.setLineDash([5 * dots, 4 * dots]);
 			pen.strokeStyle = getComputedStyle(root).color;
 			pen.lineWidth = 2 * dots;
-			for (const win of probe.windows || []) {
-				pen.strokeRect(x + win.columns[0] * s, y + win.rows[0] * s, (win.columns[1] - win.columns[0]) * s, (win.rows[1] - win.rows[0]) * s);
-			}
+			for (const { rows: [r0, r1], columns: [c0, c1] } of probe.windows) pen.strokeRect(x + c0 * s, y + r0 * s, (c1 - c0) * s, (r1 - r0) * s);
 			pen.setLineDash([]);
 		}
-		const size = Math.max(s, 7 * dots); // a ring that can be seen around outputs of a few dots
+		const size = max(s, 7 * dots); // a ring that can be seen around outputs of a few dots
 		const [cx, cy] = [x + (place.column + 0.5) * s, y + (place.row + 0.5) * s];
 		outline(cx - size / 2, cy - size / 2, size, size);
 	}
@@ -428,17 +419,16 @@ function render({ model, el }) {
 			const meaning = m === "difference" ? MEANING[c] : `${m === "true" ? "really" : "predicted"} ${c ? "needed" : "zero"}`;
 			row.cells[1].innerHTML = `<b>${WORDS[c]}</b><small>${meaning}</small>`;
 			row.cells[2].textContent = whole(counts[c]);
-			row.cells[3].textContent = share(counts[c], total);
+			row.cells[3].textContent = share(counts[c] / total);
 		}
-		const size = `${K} channels of ${P} \u00d7 ${Q}`;
+		const size = `${k < 0 ? "" : `channel ${k} of `}${K} channels of ${P} x ${Q}`;
 		const setting = `${frame.bits} bit${frame.bits === 1 ? "" : "s"}${frame.margin ? `, margin ${frame.margin}` : ""}`;
 		const heading = model.get("title") || frame.name;
-		const where = k < 0 ? "" : `channel ${k} of `;
-		title.innerHTML = `${escaped(heading)} <small>${where}${size}, ${setting}</small>`;
+		title.innerHTML = `${escaped(heading)} <small>${size.replace("x", "\u00d7")}, ${setting}</small>`;
 		title.title = title.textContent;
 		const list = kinds.map((c) => `${whole(counts[c])} ${WORDS[c]}`).join(", ");
 		const shown = m === "difference" ? "" : `, ${m} mask`;
-		canvas.setAttribute("aria-label", `Layer ${heading}, ${where}${K} channels of ${P} x ${Q}, ${setting}${shown}: ${list}`);
+		canvas.setAttribute("aria-label", `Layer ${heading}, ${size}, ${setting}${shown}: ${list}`);
 		const now = level();
 		help.textContent = HELP[now];
 		for (const input of radios) input.checked = input.value === m;
@@ -453,20 +443,20 @@ function render({ model, el }) {
 		if (!frame) text = "";
 		else if (channel() < 0) {
 			const k = hovered ? hovered.channel : selected;
-			const part = LEGEND_ORDER.map((c) => `${whole(frame.channels[KEYS[c]][k])} ${WORDS[c]}`).join(", ");
-			text = `<p><b>Channel ${k}</b></p><p>${part}</p>`;
+			const part = LEGEND_ORDER.map((c) => `${whole(frame.channels[KEYS[c]][k])} ${WORDS[c]}`);
+			text = `<p><b>Channel ${k}</b></p><p>${part.join(", ")}</p>`;
 		} else if (!place) text = `<p class="soft">Point at an output, or press an arrow key, to see its arithmetic.</p>`;
 		else text = same(probe, place) ? arithmetic(probe) : said;
 		if (said !== text) read.innerHTML = said = text; // writing the same again would be read out again
 	}
 
 	function arithmetic(p) {
-		const chosen = [`<p>Channel ${p.channel}, row ${p.row}, column ${p.column}</p><p class="verdict">${swatch(p.predicted + 2 * p.true)}<b>${escaped(p.verdict)}</b></p>
+		const chosen = [`<p>Channel ${p.channel}, row ${p.row}, column ${p.column}</p><p class="verdict">${swatch(p.predicted + 2 * p.true)}<b>${p.verdict}</b></p>
 <table class="sums"><tbody>
 <tr><th scope="row">Low-bit sum</th><td><b>${exact(p.low_bit_sum)}</b></td><td>\u2248 ${real(p.low_bit_value)}</td></tr>
 <tr><th scope="row">Threshold</th><td>${exact(p.threshold)}</td><td></td></tr>
 <tr><th scope="row">Full-precision sum</th><td></td><td><b>${real(p.sum)}</b></td></tr></tbody></table>
-<p>Prediction: ${escaped(p.predicted_word)}</p><p>Truth: ${escaped(p.true_word)}</p>`];
+<p>Prediction: ${p.predicted_word}</p><p>Truth: ${p.true_word}</p>`];
 		if (level() === "pixel") {
 			const grid = (name, taps, extra, show) =>
 				`<table><caption>${name}</caption><tbody>${taps.map((r) => `<tr>${r.map((v) => `<td>${show(v)}</td>`).join("")}</tr>`).join("")}
@@ -506,8 +496,8 @@ function render({ model, el }) {
 	function point(row, column) {
 		hovered = null;
 		const [, P, Q] = frame.shape;
-		const place = [Math.max(0, Math.min(P - 1, row)), Math.max(0, Math.min(Q - 1, column))];
 		const { x, y, scale: s } = geometry;
+		const place = [max(0, min(P - 1, row)), max(0, min(Q - 1, column))];
 		const [cx, cy] = [x + (place[1] + 0.5) * s, y + (place[0] + 0.5) * s];
 		if (zoom && (cx < s || cy < s || cx > canvas.width - s || cy > canvas.height - s)) centre = place;
 		save("probe", place);
@@ -517,20 +507,20 @@ function render({ model, el }) {
 	/* -- levels -- */
 
 	function open(k) {
-		[selected, zoom, centre, hovered] = [k, 0, null, null];
+		selected = k;
 		save("channel", k);
 	}
 
 	function goTo(size, at) {
 		centre = at || (target() ? [target().row, target().column] : centre);
-		zoom = Math.max(geometry.base, Math.min(LARGEST_SIZE * dots, Math.round(size)));
+		zoom = max(geometry.base, min(LARGEST_SIZE * dots, round(size)));
 		if (zoom <= geometry.base) [zoom, centre] = [0, null];
 		schedule();
 	}
 
 	function enlarge(at) {
 		if (channel() < 0) open(hovered ? hovered.channel : selected);
-		else goTo(Math.max(geometry.scale * 1.5, geometry.scale + 1), at);
+		else goTo(max(geometry.scale * 1.5, geometry.scale + 1), at);
 	}
 
 	function reduce(at) {
@@ -544,7 +534,6 @@ function render({ model, el }) {
 		if (geometry.scale > geometry.base) goTo(0);
 		else {
 			selected = channel();
-			hovered = null;
 			save("channel", -1);
 		}
 	}
@@ -585,18 +574,18 @@ function render({ model, el }) {
 
 	/** Channel, row and column at a pointer event, or null beside the picture. */
 	function hit(event) {
-		if (!frame || !geometry) return null;
+		if (!frame) return null;
 		const box = canvas.getBoundingClientRect();
 		const u = ((event.clientX - box.left) * canvas.width) / box.width;
 		const v = ((event.clientY - box.top) * canvas.height) / box.height;
 		const g = geometry;
 		const [K, P, Q] = frame.shape;
 		if (channel() < 0) {
-			const [c, r] = [Math.floor((u - g.x) / g.stepX), Math.floor((v - g.y) / g.stepY)];
+			const [c, r] = [floor((u - g.x) / g.stepX), floor((v - g.y) / g.stepY)];
 			const i = r * g.columns + c;
 			return c >= 0 && c < g.columns && r >= 0 && i < K ? { channel: i } : null;
 		}
-		const [row, column] = [Math.floor((v - g.y) / g.scale), Math.floor((u - g.x) / g.scale)];
+		const [row, column] = [floor((v - g.y) / g.scale), floor((u - g.x) / g.scale)];
 		return row >= 0 && column >= 0 && row < P && column < Q ? { channel: channel(), row, column } : null;
 	}
 
@@ -612,27 +601,26 @@ function render({ model, el }) {
 	/* -- messages -- */
 
 	function receive(message, buffers) {
-		if (message.kind === "frame") {
+		const { kind } = message;
+		if (kind === "frame") {
 			if (message.truth) truth = { layer: message.layer, bits: bytes(buffers[1]) };
-			settled(message.busy);
+			if (!message.busy) settled();
 			if (message.seq < (incoming || frame || message).seq) return; // a newer one is there
 			if (!truth || truth.layer !== message.layer) return model.send({ kind: "ready" });
 			incoming = { ...message, predicted: bytes(buffers[0]) };
 			schedule();
-		} else if (message.kind === "busy") {
+		} else if (kind === "busy") {
 			busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
-		} else if (message.kind === "idle") settled(false);
-		else if (message.kind === "probe" && message.id === asked) {
+		} else if (kind === "idle") settled();
+		else if (kind === "probe" && message.id === asked) {
 			if (message.low_bit_taps) probe = message;
 			answered();
 			schedule();
 		}
 	}
 
-	function settled(more) {
-		if (more) return;
-		clearTimeout(busyTimer);
-		busyTimer = 0;
+	function settled() {
+		busyTimer = clearTimeout(busyTimer);
 		busy.textContent = "";
 	}
 
@@ -664,8 +652,8 @@ function render({ model, el }) {
 			const narrow = width < WIDE;
 			root.classList.toggle("narrow", narrow);
 			const room = width - 16 - (narrow ? 0 : SIDE);
-			stage.style.height = `${Math.round(Math.max(280, Math.min(640, room * (narrow ? 0.75 : 0.68))))}px`;
-			find(".side").style.maxHeight = narrow ? "" : stage.style.height;
+			stage.style.height = `${round(max(280, min(640, room * (narrow ? 0.75 : 0.68))))}px`;
+			side.style.maxHeight = narrow ? "" : stage.style.height;
 		}
 		schedule();
 	}
@@ -719,10 +707,8 @@ function render({ model, el }) {
 	for (const [name, handler] of events) model.on(name, handler);
 	const sizes = new ResizeObserver(resize);
 	sizes.observe(root);
-	const theme = new MutationObserver(() => requestAnimationFrame(recolour)); // styles of the new theme apply first
-	const attributes = { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-theme", "data-vscode-theme-kind"] };
-	theme.observe(document.body, attributes);
-	theme.observe(document.documentElement, attributes);
+	const theme = new MutationObserver(() => requestAnimationFrame(recolour)); // once the new theme's styles apply
+	for (const node of [document.body, document.documentElement]) theme.observe(node, { attributes: true });
 	listen(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
 
 	for (const input of radios) input.checked = input.value === mode();

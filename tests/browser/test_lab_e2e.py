@@ -1,0 +1,174 @@
+"""The lab in a real JupyterLab: cells run from the menu, controls moved with the keyboard, waits only for what the lab itself says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.jupyterlab_server import jupyterlab, write_notebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.e2e]
+
+START_MS = 120_000  # a kernel that imports torch on a busy machine
+STEP_MS = 30_000
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+# Errors of the page that are not the lab's own, each with its reason.
+FOREIGN_ERRORS = (
+    re.compile(r"favicon"),  # the server has none for the file browser's icon under some addresses
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folder of notebooks that the server shows."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="module")
+def server(folder, tmp_path_factory):
+    with jupyterlab(folder, tmp_path_factory.mktemp("jupyter")) as address:
+        yield address
+
+
+@pytest.fixture
+def errors(page: Page):
+    """What the page's console reports as errors; the test fails for any."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    yield found
+    own = [text for text in found if not any(pattern.search(text) for pattern in FOREIGN_ERRORS)]
+    assert own == []
+
+
+def run_all(page: Page, server: str, name: str) -> None:
+    """Open a notebook and run it from the menu."""
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.goto(f"{server}/lab/tree/{name}?reset", timeout=START_MS)
+    expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=START_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def canvas_of(page: Page):
+    return page.locator("canvas[role=img][data-frame]")
+
+
+def frame(page: Page) -> int:
+    return int(canvas_of(page).get_attribute("data-frame") or 0)
+
+
+def wait_next_frame(page: Page, before: int) -> None:
+    page.wait_for_function(
+        "before => Number(document.querySelector('canvas[role=img][data-frame]').dataset.frame) > before",
+        arg=before,
+        timeout=STEP_MS,
+    )
+
+
+def wait_label(page: Page, text: str) -> str:
+    """Wait until the canvas names `text`; return its whole label."""
+    expect(canvas_of(page)).to_have_attribute("aria-label", re.compile(text), timeout=STEP_MS)
+    return canvas_of(page).get_attribute("aria-label") or ""
+
+
+def pixels(page: Page) -> int:
+    """One number for the canvas's picture, read back pixel by pixel."""
+    return page.evaluate(
+        """() => {
+          const canvas = document.querySelector('canvas[role=img][data-frame]');
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          let hash = 0;
+          for (const value of data) hash = (Math.imul(hash, 31) + value) | 0;
+          return hash;
+        }"""
+    )
+
+
+@pytest.fixture
+def lab(page: Page, server, folder, errors):
+    """A page with a lab that has drawn its first frame."""
+    write_notebook(folder / "lab.ipynb", "import seerlab as sl\nlab = sl.Lab()\nlab")
+    run_all(page, server, "lab.ipynb")
+    expect(canvas_of(page)).to_be_visible(timeout=START_MS)
+    wait_next_frame(page, 0)
+    return page
+
+
+def test_bits_moved_with_the_keyboard_change_picture_and_counts(lab: Page):
+    bits = lab.get_by_role("slider", name="Bits", exact=True)
+    before, label, picture = frame(lab), wait_label(lab, "4 bits"), pixels(lab)
+    bits.focus()
+    lab.keyboard.press("ArrowLeft")
+    wait_next_frame(lab, before)
+    label_after = wait_label(lab, "3 bits")
+    assert re.findall(r"[\d,]+ false", label) != re.findall(r"[\d,]+ false", label_after)
+    assert pixels(lab) != picture
+    lab.keyboard.press("ArrowRight")
+    assert wait_label(lab, "4 bits") == label
+
+
+@pytest.mark.parametrize("name", ["Network", "Layer", "Image", "Bits", "Margin", "Channel", "Upload picture"])
+def test_every_control_has_its_name_once(lab: Page, name):
+    expect(lab.get_by_label(name, exact=True)).to_have_count(1)
+
+
+def test_layer_and_image_are_chosen_from_their_lists(lab: Page):
+    label = wait_label(lab, "features.3")
+    lab.get_by_label("Layer", exact=True).select_option("features.14")
+    wait_label(lab, r"features\.14.*128 channels")
+    lab.get_by_label("Layer", exact=True).select_option("features.3")
+    assert wait_label(lab, "features.3") == label
+    lab.get_by_label("Image", exact=True).select_option("coffee")
+    expect(canvas_of(lab)).not_to_have_attribute("aria-label", label, timeout=STEP_MS)
+
+
+def test_times_and_charts_appear_after_rest(lab: Page):
+    panel = lab.locator(".seerlab-panel")
+    expect(panel.get_by_role("row", name=re.compile("SeerNet in all.* ms"))).to_be_visible(timeout=START_MS)
+    expect(panel).to_contain_text("thread")
+    expect(lab.locator(".seerlab-charts .js-plotly-plot")).to_be_visible(timeout=START_MS)
+    expect(lab.locator(".seerlab-charts .bars path").first).to_be_attached(timeout=START_MS)
+
+
+def test_a_channel_typed_is_shown_large_and_emptied_is_the_mosaic_again(lab: Page):
+    before = frame(lab)
+    lab.get_by_label("Channel", exact=True).fill("5")
+    wait_next_frame(lab, before)
+    one = pixels(lab)
+    before = frame(lab)
+    lab.get_by_label("Channel", exact=True).fill("")
+    wait_next_frame(lab, before)
+    assert pixels(lab) != one
+
+
+def test_an_uploaded_picture_joins_the_list_and_is_shown(lab: Page, tmp_path):
+    from PIL import Image
+
+    file = tmp_path / "green.png"
+    Image.new("RGB", (64, 48), (20, 200, 40)).save(file)
+    label = wait_label(lab, "features.3")
+    lab.get_by_label("Upload picture", exact=True).set_input_files(file)
+    expect(lab.get_by_label("Image", exact=True)).to_have_value("green.png", timeout=STEP_MS)
+    expect(canvas_of(lab)).not_to_have_attribute("aria-label", label, timeout=STEP_MS)
+
+
+def test_a_file_that_is_no_picture_is_reported_in_the_widget(lab: Page, tmp_path):
+    file = tmp_path / "notes.png"
+    file.write_text("not a picture")
+    lab.get_by_label("Upload picture", exact=True).set_input_files(file)
+    expect(lab.get_by_role("alert").filter(has_text="notes.png")).to_be_visible(timeout=STEP_MS)
+    expect(lab.get_by_label("Image", exact=True)).not_to_have_value("notes.png")
+
+
+@pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("01_*.ipynb")), ids=lambda path: path.name)
+def test_the_first_guided_notebook_runs_and_draws(page: Page, server, folder, errors, notebook):
+    (folder / notebook.name).write_bytes(notebook.read_bytes())
+    run_all(page, server, notebook.name)
+    expect(canvas_of(page).first).to_be_attached(timeout=START_MS)
+    page.wait_for_function(
+        "() => Number(document.querySelector('canvas[role=img][data-frame]').dataset.frame) > 0", timeout=START_MS
+    )
