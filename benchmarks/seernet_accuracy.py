@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
+from train_vgg9_cifar10 import load_mosaic
 
 import seerlab as sl
-from train_vgg9_cifar10 import load_mosaic
 
 WEIGHT_FILES = {
     "squeezenet1_1": "weights/squeezenet1_1_onnxzoo_fp32.safetensors",

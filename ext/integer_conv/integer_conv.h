@@ -11,7 +11,8 @@ constexpr int kLanes = 16;      // output channels per block: one 512-bit vector
 constexpr int kQuad = 4;        // input channels that one 32-bit lane of a byte dot product takes
 constexpr int kPairBlocks = 2;  // blocks that one tile of the general kernel computes together
 
-// One convolution. Sizes count elements; the packed input is u8 (N, padded_rows, padded_columns, segments, segment_bytes).
+// One convolution. Sizes count elements; the packed input is u8 (N, padded_rows, padded_columns, segments,
+// segment_bytes).
 struct IntegerConvProblem {
   ptrdiff_t channels, height, width;                // C, H, W of the input
   ptrdiff_t kernel_rows, kernel_columns;            // R, S
@@ -25,15 +26,16 @@ struct IntegerConvProblem {
   ptrdiff_t segments, segment_channels, segment_bytes;
   bool depthwise;
 
-  // Packed weights: s8 (sections, section_blocks, R, S, quads, kLanes, kQuad). General: one section per group. Depth-wise:
-  // section j holds filter j of every group, and lane l of a block belongs to another input channel each.
+  // Packed weights: s8 (sections, section_blocks, R, S, quads, kLanes, kQuad). General: one section per group.
+  // Depth-wise: section j holds filter j of every group, and lane l of a block belongs to another input channel each.
   ptrdiff_t sections, section_blocks, section_filters;
 
   // Independent bands of output rows. Band i > 0 starts at row i * band_rows - band_shift; with a pool, band_rows is a
   // multiple of its stride and band_shift its padding, so that windows seldom cross an edge.
   ptrdiff_t bands, band_rows, band_shift;
 
-  // How many products of neighbouring codes, added pairwise, are sure to fit a signed 16-bit sum (0: not even one pair).
+  // How many products of neighbouring codes, added pairwise, are sure to fit a signed 16-bit sum (0: not even one
+  // pair).
   ptrdiff_t pairs_in_s16;
 };
 
@@ -71,10 +73,11 @@ struct IntegerConvKernels {
                       IntegerConvQuantiser quantiser, uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept;
 
   // The same for codes that exist already; `offset` is added modulo 256.
-  void (*pack_codes)(const IntegerConvProblem& problem, const uint8_t* codes, const ptrdiff_t strides[3], int32_t offset,
-                     uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept;
+  void (*pack_codes)(const IntegerConvProblem& problem, const uint8_t* codes, const ptrdiff_t strides[3],
+                     int32_t offset, uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept;
 
-  // Blocks begin..end of (image, band, group of output channels). `start` (N, K) is where each sum starts. False: out of memory.
+  // Blocks begin..end of (image, band, group of output channels). `start` (N, K) is where each sum starts. False: out
+  // of memory.
   bool (*run)(const IntegerConvProblem& problem, const IntegerConvOutput& output, const uint8_t* packed,
               const int8_t* weights, const int32_t* start, ptrdiff_t begin, ptrdiff_t end) noexcept;
 };

@@ -1,17 +1,17 @@
 // Integer convolution for AVX2.
 //
-// Idea      vpmaddubsw multiplies unsigned by signed bytes and adds neighbours to s16, but *saturates*: 255 * 127 * 2 does not
-//           fit. With low-bit codes it never happens, and many such pair sums (156 for u4 x s4) even fit s16 together, so
-//           that widening (vpmaddwd by ones) is rare: the s16 way. Otherwise (7 and 8 bits) both sides are widened to s16
-//           and vpmaddwd, which is exact for bytes, does the work: the s32 way.
-//           Splitting the 8-bit code into halves instead takes 6 instructions for 32 products, widening 4.
+// Idea      vpmaddubsw multiplies unsigned by signed bytes and adds neighbours to s16, but *saturates*: 255 * 127 * 2
+//           does not fit. With low-bit codes it never happens, and many such pair sums (156 for u4 x s4) even fit s16
+//           together, so that widening (vpmaddwd by ones) is rare: the s16 way. Otherwise (7 and 8 bits) both sides are
+//           widened to s16 and vpmaddwd, which is exact for bytes, does the work: the s32 way. Splitting the 8-bit code
+//           into halves instead takes 6 instructions for 32 products, widening 4.
 // Data      as for AVX-512: input u8 (N, rows, columns, channels), weights s8 [16 channels][r][s][ic / 4][16][4].
 // Loops     32 output channels > tiles of 6 pixels > block of 16 > r > s > ic / 4.
-// Registers s16 way: 6 x 2 accumulators of 16 s16 + 2 weights + 1 broadcast + 1 product = 16 of 16; when the s16 sums may be
-//           full they are added to the int32 tile in memory.
-//           s32 way: half a block (8 channels) at a time, 6 x 2 accumulators whose neighbouring lanes belong to one output
-//           channel + 2 weights + 1 broadcast + 1 product.
-// Depthwise 16 neighbouring channels widened to s32 lanes (vpmovzxbd); vpmaddwd multiplies their low halves: always exact.
+// Registers s16 way: 6 x 2 accumulators of 16 s16 + 2 weights + 1 broadcast + 1 product = 16 of 16; when the s16 sums
+//           may be full they are added to the int32 tile in memory. s32 way: half a block (8 channels) at a time, 6 x 2
+//           accumulators whose neighbouring lanes belong to one output channel + 2 weights + 1 broadcast + 1 product.
+// Depthwise 16 neighbouring channels widened to s32 lanes (vpmovzxbd); vpmaddwd multiplies their low halves: always
+//           exact.
 #include "integer_conv.h"
 
 #include <immintrin.h>
@@ -24,7 +24,8 @@ namespace {
 
 constexpr int kTilePixels = 6;
 
-// Below this many pair sums the s16 way widens so often that the s32 way is faster (4 sums: 7 x 4 bits and less stay here).
+// Below this many pair sums the s16 way widens so often that the s32 way, at half its speed, wins. Up to 6 x 6 bits (8
+// sums) and 8 x 4 bits (9) take the s16 way, 7 x 7 bits (2) does not.
 constexpr ptrdiff_t kEnoughPairs = 4;
 
 struct Vector {
@@ -32,14 +33,18 @@ struct Vector {
 };
 
 static Vector load(const int32_t* from) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 8))};
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 8))};
 }
 static Vector maximum(Vector a, Vector b) { return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)}; }
 static uint32_t lane_bits(__m256i low, __m256i high) {
-  const int low_bits = _mm256_movemask_ps(_mm256_castsi256_ps(low)), high_bits = _mm256_movemask_ps(_mm256_castsi256_ps(high));
+  const int low_bits = _mm256_movemask_ps(_mm256_castsi256_ps(low));
+  const int high_bits = _mm256_movemask_ps(_mm256_castsi256_ps(high));
   return static_cast<uint32_t>(low_bits | high_bits << 8);
 }
-static uint32_t equal(Vector a, Vector b) { return lane_bits(_mm256_cmpeq_epi32(a.low, b.low), _mm256_cmpeq_epi32(a.high, b.high)); }
+static uint32_t equal(Vector a, Vector b) {
+  return lane_bits(_mm256_cmpeq_epi32(a.low, b.low), _mm256_cmpeq_epi32(a.high, b.high));
+}
 static uint32_t greater(Vector a, int32_t limit) {
   const __m256i limit_i32x8 = _mm256_set1_epi32(limit);
   return lane_bits(_mm256_cmpgt_epi32(a.low, limit_i32x8), _mm256_cmpgt_epi32(a.high, limit_i32x8));
@@ -92,8 +97,10 @@ static void quantise_block(const float* x, ptrdiff_t channel_step, ptrdiff_t cha
       }
     }
     // 4 x 4 transposes inside the 128-bit parts: part l of by_pixel[j] is pixel 4 l + j with its 16 channels.
-    const __m256i low01 = _mm256_unpacklo_epi32(quad_u8x32[0], quad_u8x32[1]), low23 = _mm256_unpacklo_epi32(quad_u8x32[2], quad_u8x32[3]);
-    const __m256i high01 = _mm256_unpackhi_epi32(quad_u8x32[0], quad_u8x32[1]), high23 = _mm256_unpackhi_epi32(quad_u8x32[2], quad_u8x32[3]);
+    const __m256i low01 = _mm256_unpacklo_epi32(quad_u8x32[0], quad_u8x32[1]);
+    const __m256i low23 = _mm256_unpacklo_epi32(quad_u8x32[2], quad_u8x32[3]);
+    const __m256i high01 = _mm256_unpackhi_epi32(quad_u8x32[0], quad_u8x32[1]);
+    const __m256i high23 = _mm256_unpackhi_epi32(quad_u8x32[2], quad_u8x32[3]);
     alignas(32) uint8_t by_pixel[4][32];
     _mm256_store_si256(reinterpret_cast<__m256i*>(by_pixel[0]), _mm256_unpacklo_epi64(low01, low23));
     _mm256_store_si256(reinterpret_cast<__m256i*>(by_pixel[1]), _mm256_unpackhi_epi64(low01, low23));
@@ -162,8 +169,7 @@ static void convolve_tile_depthwise(const Taps& taps, const uint8_t* const* pixe
 static __m256i load_i32x8(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 static void store_i32x8(int32_t* to, __m256i value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
 
-// Add the pair sums of `N` pixels to their tile and clear them. Always inlined: called, it would force the accumulators of
-// the caller into memory, at less than half the speed.
+// Add the pair sums of `N` pixels to their tile and clear them. Always inlined: it takes the accumulators by reference.
 template <int N>
 __attribute__((always_inline)) static inline void widen(__m256i (&sum_s16x16)[N][2], int32_t* out) {
 #pragma GCC unroll 6
@@ -176,9 +182,13 @@ __attribute__((always_inline)) static inline void widen(__m256i (&sum_s16x16)[N]
     }
 }
 
+// The micro-kernels are never inlined: GCC 12 then merges several into their caller, runs out of registers and keeps
+// accumulators in memory (2.3 times slower, measured).
+
 // The s16 way: `N` pixels x 16 output channels.
 template <int N>
-__attribute__((noinline)) static void dot_tile_s16(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
+__attribute__((noinline)) static void dot_tile_s16(const Taps& taps, const uint8_t* const* pixels,
+                                                   const int8_t* weights, const int32_t* start, int32_t* out) {
   const uint8_t* from[N];
   __m256i sum_s16x16[N][2];
 #pragma GCC unroll 6
@@ -222,8 +232,9 @@ __attribute__((noinline)) static void dot_tile_s16(const Taps& taps, const uint8
 
 // The s32 way: `N` pixels x 8 output channels, the ones from byte 32 * `half` of each step on.
 template <int N>
-__attribute__((noinline)) static void dot_tile_s32(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out,
-                         int half) {
+__attribute__((noinline)) static void dot_tile_s32(const Taps& taps, const uint8_t* const* pixels,
+                                                   const int8_t* weights, const int32_t* start, int32_t* out,
+                                                   int half) {
   const uint8_t* from[N];
   __m256i sum_i32x8[N][2];
 #pragma GCC unroll 6
@@ -236,8 +247,9 @@ __attribute__((noinline)) static void dot_tile_s32(const Taps& taps, const uint8
     for (ptrdiff_t s = 0; s < taps.columns; ++s) {
       ptrdiff_t at = r * taps.row_step + s * taps.column_step;
       for (ptrdiff_t q = 0; q < taps.quads; ++q) {
-        const __m256i weight0_s16x16 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights)));
-        const __m256i weight1_s16x16 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + 16)));
+        const __m128i* const weight_s8x16 = reinterpret_cast<const __m128i*>(weights);
+        const __m256i weight0_s16x16 = _mm256_cvtepi8_epi16(_mm_loadu_si128(weight_s8x16));
+        const __m256i weight1_s16x16 = _mm256_cvtepi8_epi16(_mm_loadu_si128(weight_s8x16 + 1));
 #pragma GCC unroll 6
         for (int i = 0; i < N; ++i) {
           int32_t quad;
@@ -261,7 +273,8 @@ __attribute__((noinline)) static void dot_tile_s32(const Taps& taps, const uint8
 
 // `N` pixels x 16 channels that each have their own input channel.
 template <int N>
-__attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights, const int32_t* start, int32_t* out) {
+__attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t* const* pixels, const int8_t* weights,
+                                                const int32_t* start, int32_t* out) {
   const uint8_t* from[N];
   __m256i sum_i32x8[N][2];
 #pragma GCC unroll 6
@@ -279,7 +292,8 @@ __attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t*
 #pragma GCC unroll 6
       for (int i = 0; i < N; ++i) {
         const __m128i code_u8x16 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[i] + at));
-        const __m256i code0 = _mm256_cvtepu8_epi32(code_u8x16), code1 = _mm256_cvtepu8_epi32(_mm_srli_si128(code_u8x16, 8));
+        const __m256i code0 = _mm256_cvtepu8_epi32(code_u8x16);
+        const __m256i code1 = _mm256_cvtepu8_epi32(_mm_srli_si128(code_u8x16, 8));
         sum_i32x8[i][0] = _mm256_add_epi32(sum_i32x8[i][0], _mm256_madd_epi16(code0, weight0));
         sum_i32x8[i][1] = _mm256_add_epi32(sum_i32x8[i][1], _mm256_madd_epi16(code1, weight1));
       }
@@ -293,8 +307,8 @@ __attribute__((noinline)) static void lane_tile(const Taps& taps, const uint8_t*
 }
 
 template <int N>
-static void dot_tile_of(const Taps& taps, const uint8_t* const* pixels, int blocks, const int8_t* weights, const int32_t* start,
-                        int32_t* out, ptrdiff_t out_step) {
+static void dot_tile_of(const Taps& taps, const uint8_t* const* pixels, int blocks, const int8_t* weights,
+                        const int32_t* start, int32_t* out, ptrdiff_t out_step) {
   for (int b = 0; b < blocks; ++b) {
     if (taps.pairs_in_s16 >= kEnoughPairs) {
       dot_tile_s16<N>(taps, pixels, weights, start, out);

@@ -1,5 +1,5 @@
-// The part of the integer convolution that every level shares: walking blocks of work, pooling, writing results. Each level
-// includes this file inside its own unnamed namespace, after defining (all static)
+// The part of the integer convolution that every level shares: walking blocks of work, pooling, writing results. Each
+// level includes this file inside its own unnamed namespace, after defining (all static)
 //   kTilePixels                       pixels of one full tile
 //   Vector, load, maximum, equal, greater   16 lanes of int32; the comparisons give one bit per lane
 //   quantise_line, quantise_block     numbers to codes, plain and transposed
@@ -8,9 +8,9 @@
 //   convolve_tile, convolve_tile_depthwise  the micro-kernels
 // so that nothing here is ever shared between instruction sets.
 //
-// Block of work: one image x one band of output rows x up to 32 output channels. Its sums live in a plane
-// [block of 16 channels][pixel][16] of the caller's second-level cache, or, when only their sign matters, in one tile; each
-// pixel's 16 decisions are one u16. At the end the bits of one channel are spread to bytes, 16 passes over a short line.
+// Block of work: one image x one band of output rows x up to 32 output channels. Its sums live in a plane [block of 16
+// channels][pixel][16] of the caller's second-level cache, or, when only their sign matters, in one tile; each pixel's
+// 16 decisions are one u16. At the end the bits of one channel are spread to bytes, 16 passes over a short line.
 
 // Masks and sums cross between [pixel][16] and one plane per channel in runs of this many pixels: 4 KB stay in L1.
 constexpr ptrdiff_t kTransposeRun = 64;
@@ -26,8 +26,8 @@ static ptrdiff_t padded_columns(const IntegerConvProblem& p) { return p.width + 
 static ptrdiff_t padded_rows(const IntegerConvProblem& p) { return p.height + 2 * p.padding_rows; }
 static ptrdiff_t pixel_bytes(const IntegerConvProblem& p) { return p.segments * p.segment_bytes; }
 
-static void pack_float_rows(const IntegerConvProblem& p, const float* x, const ptrdiff_t strides[3], IntegerConvQuantiser quantiser,
-                            uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept {
+static void pack_float_rows(const IntegerConvProblem& p, const float* x, const ptrdiff_t strides[3],
+                            IntegerConvQuantiser quantiser, uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept {
   const ptrdiff_t pixel = pixel_bytes(p), row_bytes = padded_columns(p) * pixel;
   for (ptrdiff_t padded_row = begin; padded_row < end; ++padded_row) {
     uint8_t* line = packed + padded_row * row_bytes;
@@ -45,14 +45,15 @@ static void pack_float_rows(const IntegerConvProblem& p, const float* x, const p
       }
       for (ptrdiff_t channel = 0; channel < p.segment_channels; channel += kLanes)
         for (ptrdiff_t column = 0; column < p.width; column += kLanes)
-          quantise_block(from + channel * strides[0] + column, strides[0], smaller(kLanes, p.segment_channels - channel),
-                         smaller(kLanes, p.width - column), quantiser, to + column * pixel + channel, pixel);
+          quantise_block(from + channel * strides[0] + column, strides[0],
+                         smaller(kLanes, p.segment_channels - channel), smaller(kLanes, p.width - column), quantiser,
+                         to + column * pixel + channel, pixel);
     }
   }
 }
 
-static void pack_code_rows(const IntegerConvProblem& p, const uint8_t* codes, const ptrdiff_t strides[3], int32_t offset,
-                           uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept {
+static void pack_code_rows(const IntegerConvProblem& p, const uint8_t* codes, const ptrdiff_t strides[3],
+                           int32_t offset, uint8_t* packed, ptrdiff_t begin, ptrdiff_t end) noexcept {
   const ptrdiff_t pixel = pixel_bytes(p), row_bytes = padded_columns(p) * pixel;
   for (ptrdiff_t padded_row = begin; padded_row < end; ++padded_row) {
     uint8_t* line = packed + padded_row * row_bytes;
@@ -90,7 +91,8 @@ struct ChannelGroup {
   const int8_t* weights;
 };
 
-static ChannelGroup channel_group(const IntegerConvProblem& p, const Taps& taps, const int8_t* weights, ptrdiff_t index) {
+static ChannelGroup channel_group(const IntegerConvProblem& p, const Taps& taps, const int8_t* weights,
+                                  ptrdiff_t index) {
   ChannelGroup group = {};
   const ptrdiff_t per_section = integer_conv_channel_groups(p) / p.sections;
   const ptrdiff_t section = index / per_section, block = index % per_section * (p.depthwise ? 1 : kPairBlocks);
@@ -113,10 +115,14 @@ struct Band {
   ptrdiff_t window_first, window_last;
 };
 
+static ptrdiff_t band_edge(const IntegerConvProblem& p, ptrdiff_t index) {
+  return smaller(p.out_rows, larger(0, index * p.band_rows - p.band_shift));
+}
+
 static Band band_of(const IntegerConvProblem& p, const IntegerConvPool& pool, ptrdiff_t index) {
   Band band = {};
-  band.first = index == 0 ? 0 : smaller(p.out_rows, larger(0, index * p.band_rows - p.band_shift));
-  band.last = index == p.bands - 1 ? p.out_rows : smaller(p.out_rows, larger(0, (index + 1) * p.band_rows - p.band_shift));
+  band.first = index == 0 ? 0 : band_edge(p, index);
+  band.last = index == p.bands - 1 ? p.out_rows : band_edge(p, index + 1);
   band.reach_first = band.first;
   band.reach_last = band.last;
   if (pool.rows && band.first < band.last) {
@@ -132,9 +138,14 @@ static Band band_of(const IntegerConvProblem& p, const IntegerConvPool& pool, pt
   return band;
 }
 
+// One u16 per pixel: which of its 16 sums are greater than the threshold.
+static void threshold_bits(const int32_t* plane, ptrdiff_t pixels, int32_t threshold, uint16_t* bits) {
+  for (ptrdiff_t i = 0; i < pixels; ++i) bits[i] = static_cast<uint16_t>(greater(load(plane + i * kLanes), threshold));
+}
+
 // Keep the first maximum of every window of the band. `plane` and `bits` start at row band.reach_first.
-static void pool_first_maxima(const IntegerConvProblem& p, const IntegerConvPool& pool, const Band& band, int32_t threshold,
-                              const int32_t* plane, uint16_t* bits) {
+static void pool_first_maxima(const IntegerConvProblem& p, const IntegerConvPool& pool, const Band& band,
+                              int32_t threshold, const int32_t* plane, uint16_t* bits) {
   for (ptrdiff_t window_row = band.window_first; window_row < band.window_last; ++window_row) {
     const ptrdiff_t row0 = window_row * pool.stride_rows - pool.padding_rows;
     for (ptrdiff_t window_column = 0; window_column < pool.columns; ++window_column) {
@@ -180,7 +191,8 @@ static void write_channels(const int32_t* plane, ptrdiff_t pixels, int lanes, in
       for (ptrdiff_t i = start; i < smaller(whole, start + kTransposeRun); i += 4)
         write_square(plane + i * kLanes + lane, kLanes, channels + lane * step + i, step);
   for (int lane = 0; lane < lanes; ++lane)
-    for (ptrdiff_t i = lane < whole_lanes ? whole : 0; i < pixels; ++i) channels[lane * step + i] = plane[i * kLanes + lane];
+    for (ptrdiff_t i = lane < whole_lanes ? whole : 0; i < pixels; ++i)
+      channels[lane * step + i] = plane[i * kLanes + lane];
 }
 
 // plane[pixel][lane] += channels[lane * step + pixel], likewise.
@@ -192,13 +204,15 @@ static void add_channels(int32_t* plane, ptrdiff_t pixels, int lanes, const int3
       for (ptrdiff_t i = start; i < smaller(whole, start + kTransposeRun); i += 4)
         add_square(channels + lane * step + i, step, plane + i * kLanes + lane, kLanes);
   for (int lane = 0; lane < lanes; ++lane)
-    for (ptrdiff_t i = lane < whole_lanes ? whole : 0; i < pixels; ++i) plane[i * kLanes + lane] += channels[lane * step + i];
+    for (ptrdiff_t i = lane < whole_lanes ? whole : 0; i < pixels; ++i)
+      plane[i * kLanes + lane] += channels[lane * step + i];
 }
 
-// Sums of the pixels of rows reach_first..reach_last. With a `plane` they are kept; without, each tile becomes bits at once.
+// Sums of the pixels of rows reach_first..reach_last. With a `plane` they are kept; without, each tile becomes bits at
+// once.
 static void convolve_band(const IntegerConvProblem& p, const Taps& taps, const ChannelGroup& group, const Band& band,
-                          const uint8_t* image, const int32_t* start, int32_t threshold, int32_t* plane, ptrdiff_t plane_step,
-                          uint16_t* bits, ptrdiff_t bits_step) {
+                          const uint8_t* image, const int32_t* start, int32_t threshold, int32_t* plane,
+                          ptrdiff_t plane_step, uint16_t* bits, ptrdiff_t bits_step) {
   alignas(64) int32_t tile[kPairBlocks * kTilePixels * kLanes];
   const ptrdiff_t pixel = pixel_bytes(p), line = padded_columns(p) * pixel;
   const ptrdiff_t pixels = (band.reach_last - band.reach_first) * p.out_columns;
@@ -224,14 +238,12 @@ static void convolve_band(const IntegerConvProblem& p, const Taps& taps, const C
     else
       convolve_tile(taps, from, count, group.blocks, group.weights, start, out, out_step);
     if (plane) continue;
-    for (int b = 0; b < group.blocks; ++b)
-      for (int i = 0; i < count; ++i)
-        bits[b * bits_step + done + i] = static_cast<uint16_t>(greater(load(out + b * out_step + i * kLanes), threshold));
+    for (int b = 0; b < group.blocks; ++b) threshold_bits(out + b * out_step, count, threshold, bits + b * bits_step + done);
   }
 }
 
-static bool run_blocks(const IntegerConvProblem& p, const IntegerConvOutput& output, const uint8_t* packed, const int8_t* weights,
-                       const int32_t* start, ptrdiff_t begin, ptrdiff_t end) noexcept {
+static bool run_blocks(const IntegerConvProblem& p, const IntegerConvOutput& output, const uint8_t* packed,
+                       const int8_t* weights, const int32_t* start, ptrdiff_t begin, ptrdiff_t end) noexcept {
   const ptrdiff_t pixel = pixel_bytes(p), line = padded_columns(p) * pixel;
   const ptrdiff_t quads = p.depthwise ? 1 : p.segment_bytes / kQuad;
   const Taps taps = {p.kernel_rows,
@@ -264,7 +276,8 @@ static bool run_blocks(const IntegerConvProblem& p, const IntegerConvOutput& out
   for (ptrdiff_t index = begin; index < end; ++index) {
     const ptrdiff_t image = index / (groups * p.bands);
     const Band band = band_of(p, output.pool, index / groups % p.bands);
-    const ptrdiff_t own = (band.last - band.first) * p.out_columns, all = (band.reach_last - band.reach_first) * p.out_columns;
+    const ptrdiff_t own = (band.last - band.first) * p.out_columns;
+    const ptrdiff_t all = (band.reach_last - band.reach_first) * p.out_columns;
     if (own <= 0) continue;
     const ChannelGroup group = channel_group(p, taps, weights, index % groups);
     alignas(64) int32_t lane_start[kPairBlocks * kLanes] = {};
@@ -272,8 +285,8 @@ static bool run_blocks(const IntegerConvProblem& p, const IntegerConvOutput& out
       for (int lane = 0; lane < group.count[b]; ++lane)
         lane_start[b * kLanes + lane] = start[image * p.filters + group.first[b] + lane * group.step];
 
-    convolve_band(p, taps, group, band, packed + image * padded_rows(p) * line, lane_start, output.threshold, plane, plane_step,
-                  bits, bits_step);
+    convolve_band(p, taps, group, band, packed + image * padded_rows(p) * line, lane_start, output.threshold, plane,
+                  plane_step, bits, bits_step);
 
     for (int b = 0; b < group.blocks; ++b) {
       const ptrdiff_t channel0 = (image * p.filters + group.first[b]) * map, step = group.step * map;
@@ -289,7 +302,7 @@ static bool run_blocks(const IntegerConvProblem& p, const IntegerConvOutput& out
         std::memset(kept, 0, static_cast<size_t>(all) * sizeof(uint16_t));
         pool_first_maxima(p, output.pool, band, output.threshold, sums, kept);
       } else if (output.addend) {
-        for (ptrdiff_t i = 0; i < all; ++i) kept[i] = static_cast<uint16_t>(greater(load(sums + i * kLanes), output.threshold));
+        threshold_bits(sums, all, output.threshold, kept);
       }
       const uint16_t* const own_bits = kept + (band.first - band.reach_first) * p.out_columns;
       for (int lane = 0; lane < group.count[b]; ++lane)

@@ -1,10 +1,10 @@
-// Integer convolution in plain C++, for machines without the vector levels and for honest teaching figures (the compiler's
-// vectoriser is off for this file).
+// Integer convolution in plain C++, for machines without the vector levels and for honest teaching figures (the
+// compiler's vectoriser is off for this file).
 //
 // Idea      the same packed input and weights as the vector levels, one product at a time.
 // Data      input u8, zero-padded (N, rows, columns, channels); weights s8 [16 channels][r][s][ic / 4][16][4].
-// Loops     32 output channels > tiles of 4 pixels > r > s > ic / 4 > pixel > channel: the 64 weights of a step stay in the
-//           first-level cache, and each code is loaded once for 16 channels.
+// Loops     32 output channels > tiles of 4 pixels > r > s > ic / 4 > pixel > channel: the 64 weights of a step stay in
+//           the first-level cache, and each code is loaded once for 16 channels.
 // Registers 16 sums per pixel rest in memory (first-level cache); nothing else to hold.
 #include "integer_conv.h"
 
@@ -116,7 +116,8 @@ static void convolve_tile_depthwise(const Taps& taps, const uint8_t* const* pixe
     for (ptrdiff_t s = 0; s < taps.columns; ++s) {
       const ptrdiff_t at = r * taps.row_step + s * taps.column_step;
       for (int i = 0; i < count; ++i)
-        for (int lane = 0; lane < kLanes; ++lane) out[i * kLanes + lane] += pixels[i][at + lane] * weights[lane * kQuad];
+        for (int lane = 0; lane < kLanes; ++lane)
+          out[i * kLanes + lane] += pixels[i][at + lane] * weights[lane * kQuad];
       weights += kLanes * kQuad;
     }
 }

@@ -25,6 +25,7 @@ WARMUP = 1
 DENSE = ("dense_nchw", "dense_channels_last")
 PARTS = ("predict", "masked")
 TOTAL = "seernet"
+NOTABLE = 0.05  # share of the dense time from which what is neither predicting nor computing gets a word of its own
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ class LayerTimings:
         dense = self.times[self.best_dense].median_ms
         predict, masked = (self.times[name].median_ms for name in PARTS)
         kept = f"{1 - self.predicted_sparsity:.0%} of the outputs"
+        rest = (self.times[TOTAL].median_ms - predict - masked) / dense
         parts = f"predicting takes {predict / dense:.0%} of the best dense time, computing {kept} {masked / dense:.0%}"
+        if rest >= NOTABLE:
+            parts += f", pooling and handing over {rest:.0%}"
         if not self.distinct:
             return f"No clear winner here: the quartiles overlap ({parts})."
         if self.speed_up > 1:

@@ -57,8 +57,21 @@ def mosaic_png(
     picture.paste(Image.fromarray(tiles), (0, LINE + LINE // 2))
     _write(ImageDraw.Draw(picture), heading, counts, outputs, tiles.shape[0] + 2 * LINE)
     file = io.BytesIO()
-    picture.quantize(COLOURS_KEPT, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    picture.quantize(palette=_palette(tiles), dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _palette(tiles: NDArray[np.uint8]) -> Image.Image:
+    """The commonest colours of the mosaic, with those of the legend and of its text."""
+    mixed = Image.fromarray(tiles).quantize(COLOURS_KEPT).getpalette() or []
+    exact = [
+        part
+        for colour in (*CLASS_COLOURS, "#fff", "#000", "#555", "#808080", "#aaa")
+        for part in ImageColor.getrgb(colour)
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(exact + mixed[: 3 * COLOURS_KEPT])
+    return palette
 
 
 def _grid(k: int, p: int, q: int) -> tuple[int, float]:

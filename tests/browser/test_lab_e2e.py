@@ -49,6 +49,8 @@ def run_all(page: Page, server: str, name: str) -> None:
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.goto(f"{server}/lab/tree/{name}?reset", timeout=START_MS)
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=START_MS)
+    # A cell run before the kernel is there would open a dialogue that asks for one.
+    expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

@@ -11,7 +11,7 @@ const WORDS = ["skipped", "wasted", "false skips", "kept"];
 const KEYS = ["skipped", "wasted", "false_skips", "kept"];
 const MEANING = ["zero, not computed", "computed, but zero", "needed, but skipped", "needed and computed"];
 const LEGEND_ORDER = [3, 0, 2, 1];
-/* Okabe-Ito: what is computed is blue, what is missing is vermillion, the rest recedes into the page. */
+/* Okabe-Ito: the computed is blue, the missed vermillion, the rest recedes into the page. */
 export const PALETTES = {
 	light: { colours: ["#e3e6ea", "#56b4e9", "#d55e00", "#0072b2"], cue: "#1b1b1b", line: "#00000022" },
 	dark: { colours: ["#30353d", "#66bdf0", "#ff7a1f", "#0f7abf"], cue: "#101010", line: "#ffffff22" },
@@ -19,11 +19,11 @@ export const PALETTES = {
 /* Outputs that share a dot are drawn in their mean colour, errors over it and stronger than their share: a lone false
  * skip among nine outputs could not be seen from the back of a room. */
 const EMPHASIS = { wasted: 2.5, falseSkip: 6 };
-const CUE_SIZE = 6; // CSS pixels per output from which hatches and crosses can be told apart
-const PIXEL_SIZE = 26; // CSS pixels per output at which single outputs, and their arithmetic, are the subject
+const CUE_SIZE = 6; // CSS pixels per output from which cues can be told apart
+const PIXEL_SIZE = 26; // CSS pixels per output from which its arithmetic is the subject
 const LARGEST_SIZE = 72;
 const SIDE = 314; // CSS pixels of the legend and its gap
-const WIDE = 740; // CSS pixels from which the legend stands beside the picture
+const WIDE = 740; // from here on the legend stands beside the picture
 const BUSY_AFTER = 150; // ms: shorter waits would only flicker
 const PROBE_PATIENCE = 1000; // ms after which a lost probe reply is given up
 

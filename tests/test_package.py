@@ -1,0 +1,138 @@
+"""The package as a whole: its public names, the direction of its imports, and what a built wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+import seerlab as sl
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "seerlab"
+
+# What each part may import of the others (DESIGN: widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
+ALLOWED = {
+    "kernels": set(),
+    "operators": set(),
+    "networks": set(),
+    "measure": set(),
+    "layers": {"operators"},
+    "seernet": {"kernels", "layers", "operators"},
+    "engine": {"kernels", "layers", "operators", "seernet", "networks", "measure"},
+    "widgets": {"engine", "layers", "seernet", "networks", "measure", "operators"},
+    "cli": {"kernels", "networks"},
+}
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in sl.__all__:
+        assert getattr(sl, name) is not None
+    assert set(sl.__all__) <= set(dir(sl))
+    with pytest.raises(AttributeError, match="no attribute 'seernett'; it has"):
+        sl.seernett  # noqa: B018
+
+
+def test_importing_the_package_imports_neither_torch_nor_widgets():
+    code = (
+        "import sys, seerlab; print([m for m in ('torch', 'ipywidgets', 'plotly', 'jupyterlab') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def imported_parts(path: Path):
+    """Top-level parts of seerlab that a module imports, at run time or for its types."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            full = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                parts = [*full, alias.name]
+                if parts[0] == "seerlab" and len(parts) > 1:
+                    yield parts[1]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                if parts[0] == "seerlab" and len(parts) > 1:
+                    yield parts[1]
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if part.startswith("_"):
+            continue
+        for other in imported_parts(path):
+            if other != part and not other.startswith("_") and other not in ALLOWED[part]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert not wrong
+
+
+def test_notebooks_are_stripped_and_equal_their_text_form():
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+        text = jupytext.read(path.with_suffix(".py"))
+        assert [(c.cell_type, c.source) for c in text.cells] == [(c.cell_type, c.source) for c in notebook.cells]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from this tree, as a user's pip would."""
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-build-isolation", "--no-deps",
+         "--wheel-dir", str(out), str(ROOT)],
+        check=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_and_data_file(wheel):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    kept = {
+        "": ("*.py", "*.pyi", "py.typed"),
+        "widgets/static": ("*.js", "*.css"),
+        "networks": ("*.txt", "*.safetensors"),
+    }
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for folder, patterns in kept.items()
+        for pattern in patterns
+        for path in (PACKAGE / folder).rglob(pattern)
+    }
+    expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert len(expected) > 20
+    assert not expected - held
+    for module in ("_simd", "_integer_conv", "_masked_conv"):
+        assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
+
+
+def test_the_wheel_works_where_it_is_unpacked(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        # The editable install of this environment must not answer in the wheel's place.
+        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in type(f).__module__]; "
+        f"sys.path.insert(0, {str(tmp_path)!r}); "
+        "import seerlab as sl; "
+        f"assert sl.__file__.startswith({str(tmp_path)!r}), sl.__file__; "
+        "net = sl.load('vgg9_cifar10'); "
+        "layers = sl.conv_layers(net.model, net.preprocess(sl.sample_images()['cat'])); "
+        "print(sl.seernet.predict(layers['features.7']).summary()['outputs'])"
+    )
+    got = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=tmp_path)
+    assert got.strip() == str(96 * 112 * 112)
