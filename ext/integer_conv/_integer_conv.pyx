@@ -9,7 +9,7 @@ from libc.stdint cimport int8_t, int32_t, uint8_t
 
 cdef extern from "integer_conv.h" namespace "seerlab" nogil:
     cdef struct IntegerConvProblem:
-        Py_ssize_t channels, height, width
+        Py_ssize_t height, width
         Py_ssize_t kernel_rows, kernel_columns
         Py_ssize_t stride_rows, stride_columns
         Py_ssize_t padding_rows, padding_columns
@@ -87,7 +87,7 @@ cdef class Plan:
     ----------
     level : int
         Position in `seerlab.kernels.simd.LEVELS`.
-    shape : (C, H, W)
+    size : (H, W)
     kernel_size, stride, padding, dilation, out_size : pairs
         Rows, columns.
     filters : K
@@ -108,14 +108,14 @@ cdef class Plan:
     cdef const IntegerConvKernels* kernels
 
     def __cinit__(
-        self, int level, shape, kernel_size, stride, padding, dilation, out_size, Py_ssize_t filters,
+        self, int level, size, kernel_size, stride, padding, dilation, out_size, Py_ssize_t filters,
         Py_ssize_t segments, Py_ssize_t segment_channels, Py_ssize_t segment_bytes, bint depthwise,
         Py_ssize_t sections, Py_ssize_t section_blocks, Py_ssize_t section_filters,
         Py_ssize_t band_rows, Py_ssize_t band_shift, Py_ssize_t pairs_in_s16, pool=None,
     ):
         self.kernels = kernels_of(level)
         p = &self.problem
-        p.channels, p.height, p.width = shape
+        p.height, p.width = size
         p.kernel_rows, p.kernel_columns = kernel_size
         p.stride_rows, p.stride_columns = stride
         p.padding_rows, p.padding_columns = padding

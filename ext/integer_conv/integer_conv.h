@@ -14,12 +14,12 @@ constexpr int kPairBlocks = 2;  // blocks that one tile of the general kernel co
 // One convolution. Sizes count elements; the packed input is u8 (N, padded_rows, padded_columns, segments,
 // segment_bytes).
 struct IntegerConvProblem {
-  ptrdiff_t channels, height, width;                // C, H, W of the input
-  ptrdiff_t kernel_rows, kernel_columns;            // R, S
+  ptrdiff_t height, width;                // H, W of the input
+  ptrdiff_t kernel_rows, kernel_columns;  // R, S
   ptrdiff_t stride_rows, stride_columns;
   ptrdiff_t padding_rows, padding_columns;
   ptrdiff_t dilation_rows, dilation_columns;
-  ptrdiff_t filters, out_rows, out_columns;         // K, P, Q
+  ptrdiff_t filters, out_rows, out_columns;  // K, P, Q
 
   // Packed pixel: channel c of segment g lies at g * segment_bytes + c. General: one segment per group. Depth-wise (one
   // input channel per group): a single segment of C channels, so that 16 neighbours fill a vector.

@@ -1,10 +1,10 @@
 // The part of the integer convolution that every level shares: walking blocks of work, pooling, writing results. Each
 // level includes this file inside its own unnamed namespace, after defining (all static)
-//   kTilePixels                       pixels of one full tile
+//   kTilePixels                             pixels of one full tile
 //   Vector, load, maximum, equal, greater   16 lanes of int32; the comparisons give one bit per lane
-//   quantise_line, quantise_block     numbers to codes, plain and transposed
-//   expand_bits                       bit `lane` of each u16 to one byte each
-//   write_square, add_square          4 x 4 int32 from one place, transposed, to or onto another
+//   quantise_line, quantise_block           numbers to codes, plain and transposed
+//   expand_bits                             bit `lane` of each u16 to one byte each
+//   write_square, add_square                4 x 4 int32 from one place, transposed, to or onto another
 //   convolve_tile, convolve_tile_depthwise  the micro-kernels
 // so that nothing here is ever shared between instruction sets.
 //
@@ -115,6 +115,7 @@ struct Band {
   ptrdiff_t window_first, window_last;
 };
 
+// Where a band other than the first starts.
 static ptrdiff_t band_edge(const IntegerConvProblem& p, ptrdiff_t index) {
   return smaller(p.out_rows, larger(0, index * p.band_rows - p.band_shift));
 }
@@ -238,7 +239,8 @@ static void convolve_band(const IntegerConvProblem& p, const Taps& taps, const C
     else
       convolve_tile(taps, from, count, group.blocks, group.weights, start, out, out_step);
     if (plane) continue;
-    for (int b = 0; b < group.blocks; ++b) threshold_bits(out + b * out_step, count, threshold, bits + b * bits_step + done);
+    for (int b = 0; b < group.blocks; ++b)
+      threshold_bits(out + b * out_step, count, threshold, bits + b * bits_step + done);
   }
 }
 

@@ -10,8 +10,10 @@
 //              Between chunks the sums rest in one compact list, a float for each live output.
 // Registers    12 accumulators, 1 weight vector; 12 + 3 addresses. Below four outputs each gets two or four
 //              accumulators, because a multiply-add takes four cycles.
-// Planar path  fewer than 16 channels in a group (first layers, depth-wise): the vector axis is 16 neighbouring output
-//              columns, one broadcast weight meets up to 12 rows of the tile that hold a live output.
+// Few channels (fewer than 16 in a group) that many output channels share: the same, over a tile that holds all inputs
+//              of each output side by side. That few share (depth-wise): the planar path, whose vector axis is 16
+//              neighbouring output columns; one broadcast weight meets up to 12 rows of the tile with a live output.
+// Measured     Zen 4, 128 to 128 channels at 56 x 56, 3x3: 67 % of the multiply-add peak at density 0.5, 50 % at 0.1.
 //
 // Instruction   use                                                   note
 // vptestmb      mask bytes of a tile row to bits                      one row of 16 at once

@@ -3,7 +3,8 @@
 // Idea         per output channel the live outputs of a tile are listed, and four of them at a time meet the same
 //              weights: one weight is read for four products, and the four sums do not wait for each other.
 // Data layout  tile channels-last and zero padded, [row][column][chunk]; weights [group][chunk][k][r][s][channel]: a
-//              kernel row is one contiguous run on both sides. Fewer than 16 channels: planar tile, see masked_conv.h.
+//              kernel row is one contiguous run on both sides. Fewer than 16 channels: patches or a planar tile, see
+//              README.md.
 // Loop order   tile > input-channel chunk > output channel > four live outputs > kernel rows > channels.
 // Registers    4 sums, 1 weight, 4 addresses.
 //

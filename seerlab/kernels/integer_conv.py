@@ -14,19 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-import seerlab.kernels._integer_conv as _compiled
-
+from . import _integer_conv
 from .simd import level_index
 from .threads import run_blocks
 
 Pair = tuple[int, int]
-Implementation = Literal["auto", "reference", "compiled"]
 
 MAX_BITS = 8  # a code is one byte
 WEIGHT_LIMIT = 127  # symmetric signed bytes: -128 has no counterpart
@@ -148,9 +146,7 @@ def pack_codes(codes: Tensor, groups: int = 1) -> PackedCodes:
     )
 
 
-def quantise_input(
-    x: Tensor, scale: Tensor, bits: int, signed: bool, implementation: Implementation = "auto"
-) -> Tensor:
+def quantise_input(x: Tensor, scale: Tensor, bits: int, signed: bool, implementation: str = "auto") -> Tensor:
     """Round an activation map to low-bit codes, ``clip(rint(x * scale), low, high)``, ties to even.
 
     Parameters
@@ -194,7 +190,7 @@ def quantise_input(
     out = codes.view(torch.uint8).flatten(0, 1).flatten(1).numpy()
 
     def quantise_lines(start: int, stop: int) -> None:
-        _compiled.quantise(lines, line_scale, low, high, out, start, stop, level)
+        _integer_conv.quantise(lines, line_scale, low, high, out, start, stop, level)
 
     run_blocks(quantise_lines, len(lines))
     return codes
@@ -208,7 +204,7 @@ def integer_conv(
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
-    implementation: Implementation = "auto",
+    implementation: str = "auto",
 ) -> Tensor:
     """Convolve codes exactly: int32 sums of products plus a bias, padding counting as the code 0.
 
@@ -281,7 +277,7 @@ def predict_mask(
     threshold: int = 0,
     relu: bool = True,
     pool: Pooling | None = None,
-    implementation: Implementation = "auto",
+    implementation: str = "auto",
 ) -> Tensor:
     """Say which outputs of a layer are worth computing, from its low-bit copy.
 
@@ -470,7 +466,7 @@ class _Layer:
         """Where sums over codes that were raised by `offset` must start; int32 (N, K)."""
         return bias.detach().sub(self.weights.filter_sums, alpha=offset).contiguous()
 
-    def plan(self, level: int, top: int, windows: _Windows | None = None) -> _compiled.Plan:
+    def plan(self, level: int, top: int, windows: _Windows | None = None) -> _integer_conv.Plan:
         """Compiled plan for codes of 0 to `top`."""
         weights = self.weights
         filters, inner, *kernel = weights.codes.shape
@@ -494,9 +490,9 @@ class _Layer:
             band_shift = windows.padding[0]
             pool = (windows.count, windows.kernel_size, windows.stride, windows.padding, windows.dilation)
         worst_pair = 2 * top * weights.largest
-        return _compiled.Plan(
+        return _integer_conv.Plan(
             level=level,
-            shape=self.in_shape[1:],
+            size=self.in_shape[2:],
             kernel_size=kernel,
             stride=self.stride,
             padding=self.padding,

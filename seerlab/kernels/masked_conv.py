@@ -25,10 +25,9 @@ LANES = 16  # floats of the widest vector: channels are padded to it, and a tile
 PRODUCTS_PER_PASS = 576  # products per output and pass: adding up 12 vectors across lanes then costs about 5 %
 PATCH_PRODUCTS = 512  # longer patches would leave too few outputs in a tile: pad the channels instead
 PATCH_FILTERS = 8  # output channels that repay copying the inputs of every output side by side
-TILE_BYTES = (
-    64 * 1024
-)  # input of one tile and pass: half the rows stay in a 32 KB first-level cache; 36 KB costs 3-20 %
+TILE_BYTES = 64 * 1024  # input of one tile and pass; with 36 KB maps of 14 x 14 and 7 x 7 are up to a fifth slower
 MAX_TILE_ROWS = 16  # no further gain once 12 live outputs per tile and output channel are common
+MAX_COLUMN_ROWS = 64  # with neighbouring outputs as the vector a row is one item only, and tiles are cheap to have tall
 OFFSET_LIMIT = 2**16  # positions inside a tile are stored in 16 bits
 
 
@@ -231,7 +230,8 @@ def _plan(
         row_bytes = 4 * (weights.chunk or channels) * row_pixels
         rows = (TILE_BYTES // row_bytes - halo[0]) // stride[0] + 1
         rows = min(rows, (OFFSET_LIMIT - 1 - (columns - 1) * stride[1]) // (stride[0] * row_pixels) + 1)
-    rows = _balanced(height, max(1, min(rows, MAX_TILE_ROWS)))
+    limit = MAX_COLUMN_ROWS if weights.axis is Axis.COLUMNS else MAX_TILE_ROWS
+    rows = _balanced(height, max(1, min(rows, limit)))
 
     tiles = images * weights.groups * math.ceil(height / rows) * math.ceil(width / columns)
     parts = max(1, min(filters // LANES, math.ceil(torch.get_num_threads() / tiles)))

@@ -253,13 +253,13 @@ class Lab(ipywidgets.VBox):
         """Draw the canvas as a still picture, for readers without a kernel."""
         return bytes(self.view.to_png())
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
+    def __repr__(self) -> str:
+        session, name = self._lab_shown
+        return f"Lab({session.title}; layer {name}, {self.bits} bits, margin {self.margin})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         picture = base64.b64encode(self.to_png()).decode("ascii")
-        return {**data, "image/png": picture}, metadata
+        return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "image/png": picture}
 
     # -- call-backs: each returns at once -------------------------------------------------------------------------------------
 

@@ -20,3 +20,9 @@ def browser_type_launch_args(browser_type_launch_args):
     if found:
         arguments["executable_path"] = found
     return arguments
+
+
+@pytest.fixture(scope="session")
+def base_url():
+    """No common address. pytest-playwright's own fixture of this name is of a form that pytest 9 warns about."""
+    return

@@ -17,6 +17,15 @@ from seerlab.kernels.simd import LEVELS, available_levels, use_level
 PATHS = ("reference", *LEVELS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Thousands of tiny convolutions: on a busy machine, waking torch's threads for each takes far longer than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Pool:
     kernel_size: tuple[int, int]

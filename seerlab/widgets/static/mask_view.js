@@ -58,7 +58,7 @@ export function classify(predicted, truth, count, reuse) {
 
 /* ---- layout ---- */
 
-/* Whole multiples look best, but not at the price of much of the size. */
+/* Whole multiples look best, unless they cost much of the size. */
 const snapped = (scale) => (scale < 1 || floor(scale) < 0.85 * scale ? scale : floor(scale));
 
 /** Grid of K tiles of P x Q outputs in width x height dots: as large as possible. */

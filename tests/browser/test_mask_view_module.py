@@ -1,0 +1,575 @@
+"""The mask view's module in a bare page: a fake model, real pixels, real keys."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import seerlab.widgets
+
+pytestmark = pytest.mark.browser
+
+STATIC = Path(seerlab.widgets.__path__[0]) / "static"
+ADDRESS = "http://seerlab.test/"
+SHAPE = (4, 6, 5)  # (K, P, Q): rows that do not start on a whole byte
+CLASSES = {"skipped": 0, "wasted": 1, "false_skips": 2, "kept": 3}
+LIGHT = {"skipped": (0xE3, 0xE6, 0xEA), "wasted": (0x56, 0xB4, 0xE9), "false_skips": (0xD5, 0x5E, 0x00), "kept": (0x00, 0x72, 0xB2)}
+DARK = {"skipped": (0x30, 0x35, 0x3D), "wasted": (0x66, 0xBD, 0xF0), "false_skips": (0xFF, 0x7F, 0x1A + 5), "kept": (0x0F, 0x7A, 0xBF)}
+
+FAKE_MODEL = """
+window.makeModel = (state) => {
+  const handlers = new Map();
+  const model = {
+    sent: [],
+    get: (key) => state[key],
+    set(key, value) {
+      const changed = JSON.stringify(state[key]) !== JSON.stringify(value);
+      state[key] = value;
+      if (changed) model.emit(`change:${key}`);
+    },
+    on: (name, handler) => handlers.set(name, (handlers.get(name) || new Set()).add(handler)),
+    off: (name, handler) => handlers.get(name)?.delete(handler),
+    emit: (name, ...values) => [...(handlers.get(name) || [])].forEach((handler) => handler(...values)),
+    listeners: () => [...handlers.values()].reduce((sum, some) => sum + some.size, 0),
+    save_changes() {},
+    send: (message) => model.sent.push(message),
+  };
+  return model;
+};
+/* Bytes as a kernel's message brings them: somewhere inside a larger buffer. */
+window.inside = (values) => {
+  const whole = new Uint8Array(values.length + 7).fill(255);
+  whole.set(values, 3);
+  return new DataView(whole.buffer, 3, values.length);
+};
+window.show = (frame, predicted, truth) =>
+  model.emit("msg:custom", frame, truth ? [inside(predicted), inside(truth)] : [inside(predicted)]);
+"""
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="mask_view.css">
+<body style="margin:0"><div id="first"></div><div id="second"></div></body>"""
+
+
+def masks(shape=SHAPE, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.random(shape) < 0.5, generator.random(shape) < 0.5
+
+
+def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="features.3"):
+    parts = {"kept": predicted & truth, "skipped": ~predicted & ~truth, "false_skips": truth & ~predicted, "wasted": predicted & ~truth}
+    return {
+        "kind": "frame", "seq": seq, "layer": layer, "name": name, "shape": list(predicted.shape), "bits": bits, "margin": 0,
+        "counts": {key: int(part.sum()) for key, part in parts.items()},
+        "channels": {key: part.sum((1, 2)).tolist() for key, part in parts.items()},
+        "truth": with_truth, "busy": False,
+    }  # fmt: skip
+
+
+class Bench:
+    """A page with one model and its first view."""
+
+    def __init__(self, page):
+        self.page = page
+        self.canvas = page.locator("#first canvas")
+
+    def show(self, predicted, truth, **changes):
+        content = frame(predicted, truth, **changes)
+        packed = [np.packbits(mask).tolist() for mask in (predicted, truth)]
+        before = int(self.canvas.get_attribute("data-frame"))
+        self.page.evaluate("(message) => show(...message)", [content, packed[0], packed[1] if content["truth"] else None])
+        return before
+
+    def wait_for_frame(self, number, where="#first"):
+        self.page.wait_for_function(
+            "([where, n]) => document.querySelector(where + ' canvas').dataset.frame === String(n)", arg=[where, number]
+        )
+
+    def wait_for_level(self, level):
+        self.page.wait_for_function(f"document.querySelector('#first canvas').dataset.level === '{level}'")
+
+    def wait_for_text(self, selector, text):
+        self.page.wait_for_function(
+            "([s, t]) => document.querySelector('#first ' + s).textContent.includes(t)", arg=[selector, text]
+        )
+
+    def get(self, name):
+        return self.page.evaluate("(name) => model.get(name)", name)
+
+    def set(self, name, value):
+        self.page.evaluate("([name, value]) => model.set(name, value)", [name, value])
+
+    def sent(self, kind):
+        return self.page.evaluate("(kind) => model.sent.filter((m) => m.kind === kind)", kind)
+
+    def pixels(self, where="#first"):
+        """Canvas as an array (rows, columns, 4)."""
+        flat, width = self.page.evaluate(
+            """(where) => { const c = document.querySelector(where + " canvas");
+            const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; return [btoa(Array.from(d, (v) => String.fromCharCode(v)).join("")), c.width]; }""",
+            where,
+        )
+        import base64
+
+        return np.frombuffer(base64.b64decode(flat), np.uint8).reshape(-1, width, 4)
+
+    def colour_counts(self, palette, where="#first"):
+        found = self.pixels(where)[..., :3]
+        return {name: int((found == np.array(colour)).all(-1).sum()) for name, colour in palette.items()}
+
+    def wait_for_colours(self, names, palette=LIGHT, where="#first"):
+        """Until just the named classes are on the canvas."""
+        self.page.wait_for_function(
+            """([where, wanted, absent]) => { const c = document.querySelector(where + " canvas");
+            const d = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer); const seen = new Set(d);
+            return wanted.every((w) => seen.has(w)) && !absent.some((w) => seen.has(w)); }""",
+            arg=[where, [code(palette[n]) for n in palette if n in names], [code(palette[n]) for n in palette if n not in names]],
+        )
+
+    def reply(self, **changes):
+        """Answer the newest probe."""
+        probe = self.sent("probe")[-1]
+        answer = {
+            **probe, "bits": 4, "margin": 0, "low_bit_sum": -1037, "low_bit_value": -0.0312, "threshold": 0, "sum": 0.04213,
+            "predicted": False, "true": True, "predicted_word": "skipped, not above the threshold", "true_word": "needed",
+            "verdict": "false skip", "low_bit_taps": [[12, -30], [88, -1107]], "taps": [[0.125, -0.31], [0.9, -0.67]],
+            "low_bit_bias": 7, "bias": 0.05, "low_bit_shortcut": None, "shortcut": None, "windows": [], **changes,
+        }  # fmt: skip
+        self.page.evaluate("(answer) => model.emit('msg:custom', answer, [])", answer)
+        return probe
+
+
+def code(colour):
+    """Colour as a little-endian word of canvas memory."""
+    return (255 << 24 | colour[2] << 16 | colour[1] << 8 | colour[0]) & 0xFFFFFFFF
+
+
+@pytest.fixture
+def open_bench(page):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+
+    def serve(route):
+        name = route.request.url.removeprefix(ADDRESS)
+        kinds = {".js": "text/javascript", ".css": "text/css"}
+        if name:
+            route.fulfill(body=(STATIC / name).read_text(), content_type=kinds[Path(name).suffix])
+        else:
+            route.fulfill(body=PAGE, content_type="text/html")
+
+    def opened(scheme="light", width=1000):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        page.route(f"{ADDRESS}**", serve)
+        page.goto(ADDRESS)
+        page.add_script_tag(content=FAKE_MODEL)
+        page.evaluate(
+            """async (address) => { window.module = await import(address + "mask_view.js");
+            window.model = makeModel({ bits: 4, margin: 0, channel: -1, mode: "difference", probe: [], error: "", title: "" });
+            window.stop = module.default.render({ model, el: document.querySelector("#first") }); }""",
+            ADDRESS,
+        )
+        return Bench(page)
+
+    yield opened
+    assert problems == []
+
+
+@pytest.fixture
+def bench(open_bench):
+    """A light page on which one frame is drawn."""
+    bench = open_bench()
+    bench.show(*masks())
+    bench.wait_for_frame(1)
+    return bench
+
+
+def test_new_view_asks_for_a_frame_and_has_drawn_none(open_bench):
+    bench = open_bench()
+    assert bench.sent("ready") == [{"kind": "ready"}]
+    assert bench.canvas.get_attribute("data-frame") == "0"
+    assert bench.canvas.get_attribute("role") == "img"
+    assert bench.canvas.get_attribute("tabindex") == "0"
+
+
+def test_each_frame_is_counted_and_confirmed(bench):
+    predicted, truth = masks()
+    bench.show(~predicted, truth, seq=2, bits=3, with_truth=False)
+    bench.wait_for_frame(2)
+    drawn = bench.sent("drawn")
+    assert [message["seq"] for message in drawn] == [1, 2]
+    assert all(message["ms"] > 0 for message in drawn)
+    assert "3 bits" in bench.canvas.get_attribute("aria-label")
+
+
+def test_frame_older_than_the_drawn_one_is_not_drawn(bench):
+    predicted, truth = masks()
+    bench.show(~predicted, truth, seq=9, bits=3, with_truth=False)
+    bench.wait_for_frame(2)
+    bench.show(predicted, truth, seq=8, bits=2, with_truth=False)
+    bench.show(predicted, truth, seq=10, bits=1, with_truth=False)
+    bench.wait_for_frame(3)
+    assert [message["seq"] for message in bench.sent("drawn")] == [1, 9, 10]
+
+
+def test_frame_of_a_layer_whose_truth_is_missing_is_asked_for_again(bench):
+    predicted, truth = masks()
+    bench.show(predicted, truth, seq=2, layer=2, with_truth=False)
+    assert len(bench.sent("ready")) == 2
+    bench.show(predicted, truth, seq=3, layer=2, name="features.6")
+    bench.wait_for_frame(2)
+    assert "features.6" in bench.canvas.get_attribute("aria-label")
+
+
+def test_classes_of_all_outputs_are_unpacked_from_bits(bench):
+    generator = np.random.default_rng(1)
+    for count in (1, 7, 8, 9, 31, 64, 1001):
+        predicted, truth = generator.random((2, count)) < 0.5
+        packed = [np.packbits(mask).tolist() for mask in (predicted, truth)]
+        found = bench.page.evaluate("([p, t, n]) => Array.from(module.classify(p, t, n))", [*packed, count])
+        assert found == (predicted + 2 * truth).tolist()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (64, 224, 224), (64, 32, 32), (2048, 7, 7), (3, 1, 900), (5, 900, 1)])
+def test_mosaic_fits_its_box_and_wastes_no_room(bench, shape):
+    k, p, q = shape
+    found = bench.page.evaluate("(shape) => module.mosaicLayout(...shape, 700, 480, 3, 4)", shape)
+    assert found["columns"] * found["rows"] >= k
+    assert (found["rows"] - 1) * found["columns"] < k
+    assert found["x"] + found["columns"] * found["stepX"] - 3 <= 700
+    assert found["y"] + found["rows"] * found["stepY"] <= 480 + 3 + found["rows"]  # a dot of rounding per row
+    assert found["w"] >= 1
+    assert found["h"] >= 1
+
+
+def test_difference_shows_each_output_in_the_colour_of_its_class(bench):
+    predicted, truth = masks()
+    bench.set("channel", 1)
+    bench.wait_for_level("pixel")  # so few outputs are large at once
+    pixels = bench.pixels()
+    rows, columns = pixels[..., 3].any(1).nonzero()[0], pixels[..., 3].any(0).nonzero()[0]
+    top, left, size = rows[0], columns[0], (rows[-1] + 1 - rows[0]) // SHAPE[1]
+    kinds = list(LIGHT)
+    for r in range(SHAPE[1]):
+        for c in range(SHAPE[2]):
+            colour = pixels[top + r * size + 6, left + c * size + size // 2, :3]  # beside the cues
+            assert tuple(colour) == LIGHT[kinds[predicted[1, r, c] + 2 * truth[1, r, c]]], (r, c)
+
+
+def test_second_cue_beside_colour_marks_false_skips_and_wasted_outputs(bench):
+    bench.set("channel", 0)
+    bench.wait_for_level("pixel")
+    shape = (1, 2, 2)
+    predicted, truth = np.array([[[1, 0], [1, 0]]], bool), np.array([[[1, 0], [0, 1]]], bool)
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    pixels = bench.pixels()
+    rows, columns = pixels[..., 3].any(1).nonzero()[0], pixels[..., 3].any(0).nonzero()[0]
+    size = (rows[-1] + 1 - rows[0]) // shape[1]
+    dark = {}
+    for name, (r, c) in {"kept": (0, 0), "skipped": (0, 1), "wasted": (1, 0), "false_skips": (1, 1)}.items():
+        top, left = rows[0] + r * size, columns[0] + c * size
+        inner = pixels[top + 4 : top + size - 4, left + 4 : left + size - 4, :3].astype(int)
+        dark[name] = int((inner.max(-1) < 60).sum())
+    assert dark["kept"] == dark["skipped"] == 0
+    assert 0 < dark["wasted"] < dark["false_skips"]  # a stroke, and a cross
+
+
+@pytest.mark.parametrize(("mode", "which"), [("Predicted", 0), ("True", 1)])
+def test_single_mask_shows_kept_and_skipped_alone(bench, mode, which):
+    mask = masks()[which]
+    bench.page.get_by_role("radio", name=mode, exact=True).check()
+    assert bench.get("mode") == mode.lower()
+    bench.wait_for_colours({"kept", "skipped"})
+    counts = bench.colour_counts(LIGHT)
+    assert counts["kept"] / (counts["kept"] + counts["skipped"]) == pytest.approx(mask.mean(), abs=0.02)
+    label = bench.canvas.get_attribute("aria-label")
+    assert f"{int(mask.sum())} kept, {int((~mask).sum())} skipped" in label
+    assert "wasted" not in label
+    assert bench.canvas.get_attribute("data-frame") == "1"
+    bench.page.get_by_role("radio", name="Difference", exact=True).check()
+    bench.wait_for_colours(set(LIGHT))
+
+
+def test_label_and_legend_state_the_counts_in_words(bench):
+    predicted, truth = masks((3, 60, 50), seed=2)
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    kept, missed = int((predicted & truth).sum()), int((truth & ~predicted).sum())
+    skipped, wasted = int((~predicted & ~truth).sum()), int((predicted & ~truth).sum())
+    assert bench.canvas.get_attribute("aria-label") == (
+        f"Layer features.3, 3 channels of 60 x 50, 4 bits: {kept:,} kept, {skipped:,} skipped, {missed:,} false skips, {wasted:,} wasted"
+    )
+    row = bench.page.get_by_role("row", name="false skips")
+    assert f"{missed:,}" in row.inner_text()
+    assert f"{100 * missed / predicted.size:.1f} %" in row.inner_text()
+
+
+def test_lone_false_skip_does_not_vanish_where_outputs_share_a_dot(bench):
+    predicted, truth = np.zeros((2, 1, 1600, 1600), bool)
+    truth[0, 800, 800] = True
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    pixels = bench.pixels().astype(int)
+    spot = (pixels[..., 3] > 0) & (pixels[..., 0] - pixels[..., 2] > 40)  # reddish, where the page is bluish grey
+    assert spot.any()
+
+
+def test_keys_lead_from_the_mosaic_to_single_outputs_and_back(bench):
+    bench.canvas.focus()
+    for name in ("ArrowRight", "Enter"):
+        bench.page.keyboard.press(name)
+    assert bench.get("channel") == 1
+    predicted, truth = masks((4, 100, 100))
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    bench.wait_for_level("channel")
+    bench.page.keyboard.press("ArrowDown")
+    assert bench.get("probe") == [50, 50]
+    bench.page.keyboard.press("ArrowDown")
+    bench.page.keyboard.press("ArrowRight")
+    assert bench.get("probe") == [51, 51]
+    bench.page.keyboard.press("Enter")
+    bench.wait_for_level("pixel")
+    bench.page.keyboard.press("Escape")
+    bench.wait_for_level("channel")
+    bench.page.keyboard.press("Escape")
+    bench.wait_for_level("mosaic")
+    assert bench.get("channel") == -1
+
+
+def test_plus_zooms_in_and_minus_zooms_out(bench):
+    predicted, truth = masks((4, 100, 100))
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    bench.canvas.focus()
+    bench.page.keyboard.press("+")
+    bench.wait_for_level("channel")
+    for _ in range(6):
+        bench.page.keyboard.press("=")
+        bench.page.evaluate("new Promise(requestAnimationFrame)")
+    bench.wait_for_level("pixel")
+    for _ in range(12):
+        bench.page.keyboard.press("-")
+        bench.page.evaluate("new Promise(requestAnimationFrame)")
+    bench.wait_for_level("mosaic")
+
+
+def test_arrow_keys_keep_the_probed_output_in_sight(bench):
+    predicted, truth = masks((4, 100, 100))
+    bench.set("channel", 0)
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    bench.canvas.focus()
+    bench.page.keyboard.press("Enter")
+    bench.wait_for_level("pixel")
+    for _ in range(30):
+        bench.page.keyboard.press("ArrowRight")
+    bench.page.evaluate("new Promise(requestAnimationFrame)")
+    assert bench.get("probe") == [50, 80]
+    pixels = bench.pixels()[..., :3]
+    ring = (pixels == 255).all(-1) & (np.roll(pixels, 4, 1) == 0).all(-1)
+    assert ring.any()
+
+
+def test_edge_of_the_map_stops_the_probe(bench):
+    bench.set("channel", 0)
+    bench.set("probe", [0, 0])
+    bench.wait_for_level("pixel")
+    bench.canvas.focus()
+    bench.page.keyboard.press("ArrowUp")
+    bench.page.keyboard.press("ArrowLeft")
+    assert bench.get("probe") == [0, 0]
+
+
+def test_plain_keys_do_not_reach_the_notebook_but_shortcuts_do(bench):
+    bench.page.evaluate("window.leaked = []; document.addEventListener('keydown', (e) => leaked.push(e.key))")
+    bench.canvas.focus()
+    for name in ("d", "Enter", "ArrowDown", "Control+s"):
+        bench.page.keyboard.press(name)
+    assert bench.page.evaluate("leaked") == ["Control", "s"]
+
+
+def test_click_opens_a_channel_and_buttons_lead_back(bench):
+    box = bench.canvas.bounding_box()
+    bench.canvas.click(position={"x": box["width"] / 2 - 60, "y": box["height"] / 2 - 60})
+    assert bench.get("channel") == 0
+    bench.wait_for_level("pixel")
+    bench.page.get_by_role("button", name="Back").click()
+    assert bench.get("channel") == -1
+    bench.page.get_by_role("button", name="Zoom in").click()
+    assert bench.get("channel") == 0
+
+
+def test_double_click_goes_from_a_channel_to_its_outputs(bench):
+    predicted, truth = masks((1, 100, 100))
+    bench.set("channel", 0)
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    bench.wait_for_level("channel")
+    bench.canvas.dblclick()
+    bench.wait_for_level("pixel")
+
+
+def test_wheel_zooms_only_a_focused_picture(bench):
+    predicted, truth = masks((1, 100, 100))
+    bench.set("channel", 0)
+    bench.show(predicted, truth, seq=2, layer=2)
+    bench.wait_for_frame(2)
+    bench.wait_for_level("channel")
+    bench.page.evaluate(
+        """window.taken = []; document.addEventListener("wheel", (e) => taken.push(e.defaultPrevented), { passive: false })"""
+    )
+    bench.canvas.hover()
+    bench.page.mouse.wheel(0, -100)
+    bench.page.wait_for_function("taken.length === 1")
+    bench.canvas.focus()
+    bench.page.mouse.wheel(0, -100)
+    bench.page.wait_for_function("taken.length === 2")
+    assert bench.page.evaluate("taken") == [False, True]
+
+
+def test_hovering_asks_for_the_sums_and_shows_the_reply(bench):
+    bench.set("channel", 2)
+    bench.wait_for_level("pixel")
+    bench.canvas.hover()
+    probe = bench.reply()
+    assert probe["channel"] == 2
+    assert 0 <= probe["row"] < SHAPE[1]
+    bench.wait_for_text(".read", "False skip".lower())
+    text = bench.page.locator("#first .read").inner_text()
+    for part in (f"row {probe['row']}, column {probe['column']}", "\u22121,037", "0.04213", "not above the threshold", "bias 7"):
+        assert part in text
+    assert bench.page.locator("#first .read").get_attribute("aria-live") == "polite"
+    assert bench.page.locator("#first .taps table").count() == 2
+    assert bench.get("probe") == []  # hovering pins nothing
+
+
+def test_only_one_probe_is_under_way_and_then_the_newest(bench):
+    bench.set("channel", 0)
+    bench.wait_for_level("pixel")
+    bench.set("probe", [0, 0])
+    for place in ([1, 0], [2, 0], [3, 1]):
+        bench.set("probe", place)
+    assert [(p["row"], p["column"]) for p in bench.sent("probe")] == [(0, 0)]
+    bench.reply()
+    assert [(p["row"], p["column"]) for p in bench.sent("probe")] == [(0, 0), (3, 1)]
+
+
+def test_lost_reply_does_not_block_the_next_probe(bench):
+    bench.set("channel", 0)
+    bench.wait_for_level("pixel")
+    bench.set("probe", [0, 0])
+    bench.set("probe", [1, 1])
+    bench.page.wait_for_function("model.sent.filter((m) => m.kind === 'probe').length === 2")
+
+
+def test_new_frame_asks_for_the_probed_sums_again(bench):
+    bench.set("channel", 0)
+    bench.wait_for_level("pixel")
+    bench.set("probe", [2, 2])
+    bench.reply()
+    bench.show(*masks(), seq=2, bits=3, with_truth=False)
+    bench.wait_for_frame(2)
+    assert len(bench.sent("probe")) == 2
+
+
+def test_error_is_an_alert_and_goes_away(bench):
+    bench.set("error", "bits=9 is not possible: choose a whole number from 1 to 8")
+    alert = bench.page.get_by_role("alert")
+    assert alert.inner_text() == "bits=9 is not possible: choose a whole number from 1 to 8"
+    height = bench.page.locator("#first .seer-mask").bounding_box()["height"]
+    bench.set("error", "")
+    assert not alert.is_visible()
+    assert bench.page.locator("#first .seer-mask").bounding_box()["height"] == height
+
+
+def test_long_computation_shows_that_it_is_busy_until_the_frame_comes(bench):
+    bench.page.evaluate("model.emit('msg:custom', { kind: 'busy' }, [])")
+    bench.wait_for_text(".busy", "computing")
+    bench.show(*masks(), seq=2, bits=3, with_truth=False)
+    bench.wait_for_frame(2)
+    assert bench.page.locator("#first .busy").inner_text() == ""
+
+
+def test_failed_computation_ends_the_busy_sign(bench):
+    bench.page.evaluate("model.emit('msg:custom', { kind: 'busy' }, [])")
+    bench.wait_for_text(".busy", "computing")
+    bench.page.evaluate("model.emit('msg:custom', { kind: 'idle' }, [])")
+    assert bench.page.locator("#first .busy").inner_text() == ""
+
+
+def test_picture_follows_the_preferred_colour_scheme(open_bench):
+    bench = open_bench("dark")
+    bench.show(*masks())
+    bench.wait_for_frame(1)
+    bench.wait_for_colours(set(DARK), DARK)
+    assert bench.colour_counts(LIGHT)["kept"] == 0
+    bench.page.emulate_media(color_scheme="light")
+    bench.wait_for_colours(set(LIGHT), LIGHT)
+
+
+def test_picture_follows_the_theme_of_jupyterlab(bench):
+    bench.page.evaluate(
+        """document.body.style.setProperty("--jp-layout-color0", "#111"); document.body.dataset.jpThemeLight = "false" """
+    )
+    bench.wait_for_colours(set(DARK), DARK)
+    bench.page.evaluate(
+        """document.body.style.setProperty("--jp-layout-color0", "white"); document.body.dataset.jpThemeLight = "true" """
+    )
+    bench.wait_for_colours(set(LIGHT), LIGHT)
+    assert bench.canvas.get_attribute("data-frame") == "1"
+
+
+def test_two_views_of_one_model_show_the_same_mode_and_zoom_by_themselves(bench):
+    bench.page.evaluate("module.default.render({ model, el: document.querySelector('#second') })")
+    assert len(bench.sent("ready")) == 2
+    bench.show(*masks(), seq=2)
+    bench.wait_for_frame(2)
+    bench.wait_for_frame(1, "#second")
+    bench.page.locator("#second").get_by_role("radio", name="True", exact=True).check()
+    for where in ("#first", "#second"):
+        bench.wait_for_colours({"kept", "skipped"}, where=where)
+    assert bench.page.locator("#first").get_by_role("radio", name="True", exact=True).is_checked()
+
+
+def test_view_that_gets_its_place_on_the_page_later_draws_then(open_bench):
+    bench = open_bench()
+    bench.page.evaluate(
+        """window.later = document.createElement("div"); module.default.render({ model, el: later });"""
+    )
+    bench.show(*masks())
+    bench.wait_for_frame(1)
+    bench.page.evaluate("document.querySelector('#second').append(later)")
+    bench.wait_for_frame(1, "#second")
+    bench.wait_for_colours(set(LIGHT), where="#second")
+
+
+def test_view_out_of_sight_confirms_nothing_until_it_is_seen(open_bench):
+    bench = open_bench()
+    bench.page.evaluate("document.querySelector('#first').style.display = 'none'")
+    bench.show(*masks())
+    bench.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert bench.sent("drawn") == []
+    bench.page.evaluate("document.querySelector('#first').style.display = ''")
+    bench.wait_for_frame(1)
+    assert len(bench.sent("drawn")) == 1
+
+
+@pytest.mark.parametrize("width", [420, 800, 1800])
+def test_picture_and_legend_fit_the_width(open_bench, width):
+    bench = open_bench(width=width)
+    bench.show(*masks((64, 32, 32)))
+    bench.wait_for_frame(1)
+    assert bench.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert bench.page.locator("#first .legend").bounding_box()["width"] <= width
+    before = bench.canvas.bounding_box()
+    bench.set("channel", 3)
+    bench.wait_for_text(".title", "channel 3")
+    assert bench.canvas.bounding_box() == before  # nothing jumps
+
+
+def test_cleanup_takes_everything_off_the_page_and_the_model(bench):
+    bench.page.evaluate("stop()")
+    assert bench.page.evaluate("model.listeners()") == 0
+    assert bench.page.locator("#first *").count() == 0
+    bench.page.evaluate("model.emit('msg:custom', { kind: 'busy' }, []); model.set('mode', 'true')")

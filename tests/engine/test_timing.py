@@ -1,0 +1,89 @@
+"""Times of one layer: what runs, what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from seerlab.engine.timing import LayerTimings, _dense, layer_timings
+from seerlab.layers import RELU, ConvLayer, MaxPool, Residual
+from seerlab.measure import Interrupted, Timing
+
+
+@pytest.fixture(params=["relu", "pooled", "shortcut"])
+def layer(request):
+    steps = {
+        "relu": (RELU,),
+        "pooled": (RELU, MaxPool((2, 2), (2, 2))),
+        "shortcut": (Residual(torch.randn(1, 16, 12, 12)), RELU),
+    }[request.param]
+    return ConvLayer("layer", torch.randn(16, 8, 3, 3), torch.randn(16), torch.rand(1, 8, 12, 12), padding=(1, 1), steps=steps)
+
+
+def timings(predict, masked, total, nchw=10.0, channels_last=8.0, spread=0.1):
+    medians = {"dense_nchw": nchw, "dense_channels_last": channels_last, "predict": predict, "masked": masked, "seernet": total}
+    times = {name: Timing(value, value - spread, value + spread, 9, 2) for name, value in medians.items()}
+    return LayerTimings("layer", 4, 0, times, 0.9)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_dense_baseline_computes_the_whole_layer(layer, layout):
+    torch.testing.assert_close(_dense(layer, layout)(), layer.output)
+
+
+def test_dense_baseline_leaves_the_layers_tensors_alone(layer):
+    before = layer.input.clone()
+    _dense(layer, torch.contiguous_format)()
+    assert torch.equal(layer.input, before)
+    assert torch.equal(layer.output, layer.finish(F.conv2d(layer.input, layer.weight, layer.bias, padding=1) + (
+        0 if layer.residual is None else layer.residual
+    )))  # fmt: skip
+
+
+def test_every_part_is_timed_with_the_threads_stated(layer):
+    found = layer_timings(layer, 4, repeats=3, threads=1)
+    assert set(found.times) == set(LayerTimings.LABELS)
+    assert found.threads == 1
+    assert all(0 < time.low_ms <= time.median_ms <= time.high_ms for time in found.times.values())
+    assert found.times["seernet"].repeats == 3
+    assert found.summary()["winner"] in LayerTimings.LABELS
+
+
+def test_predicted_sparsity_is_that_of_the_mask(layer):
+    from seerlab import seernet
+
+    mask = seernet.predict(layer, 3, margin=5).mask
+    assert layer_timings(layer, 3, 5, repeats=1).predicted_sparsity == pytest.approx(1 - float(mask.float().mean()))
+
+
+def test_a_measurement_stops_when_asked(layer):
+    with pytest.raises(Interrupted):
+        layer_timings(layer, stop=lambda: True)
+
+
+def test_the_faster_dense_baseline_is_the_one_compared_with():
+    found = timings(2, 1, 4)
+    assert found.best_dense == "dense_channels_last"
+    assert found.speed_up == pytest.approx(2.0)
+    assert found.winner == "seernet"
+    assert found.sentence.startswith("Sparse is 2.00 times as fast here")
+
+
+def test_a_slower_sparse_path_is_said_to_be_slower_and_why():
+    found = timings(6, 8, 16)
+    assert found.winner == "dense_channels_last"
+    assert "Sparse is slower here, 2.00 times the best dense time" in found.sentence
+    assert "predicting takes 75% of the best dense time" in found.sentence
+    assert "computing 10% of the outputs 100%" in found.sentence
+    assert "pooling and handing over 25%" in found.sentence
+
+
+def test_overlapping_quartiles_have_no_winner_in_words():
+    assert timings(4, 3.9, 7.9, spread=0.5).sentence.startswith("No clear winner")
+
+
+@pytest.mark.parametrize(("bits", "margin"), [(0, 0), (9, 0), (4, -1)])
+def test_settings_out_of_range_are_refused(layer, bits, margin):
+    with pytest.raises(ValueError, match=r"bits|margin"):
+        layer_timings(layer, bits, margin)
