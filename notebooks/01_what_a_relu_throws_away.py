@@ -28,7 +28,7 @@
 try:
     import seerlab as sl
 except ImportError as error:
-    raise SystemExit(f"seerlab is not ready in this kernel ({error}). Close this, run `make lab` in its folder and open the notebook again.")
+    raise SystemExit(f"seerlab is not ready in this kernel ({error}). Close this, run `make lab` in its folder and open the notebook again.") from error
 
 import pandas as pd
 import plotly.graph_objects as go

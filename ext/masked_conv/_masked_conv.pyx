@@ -73,7 +73,8 @@ cdef class Blocks:
         cdef MaskedConv* c = &self.conv
         self.level = level
         self.kept = (x, weights, bias, mask, addend, out)
-        c.images, c.groups, c.channels, c.height, c.width = x.shape[0], groups, x.shape[1] // groups, x.shape[2], x.shape[3]
+        c.images, c.groups, c.channels = x.shape[0], groups, x.shape[1] // groups
+        c.height, c.width = x.shape[2], x.shape[3]
         c.filters, c.out_h, c.out_w = out.shape[1] // groups, out.shape[2], out.shape[3]
         c.kernel_h, c.kernel_w = kernel_size
         c.stride_h, c.stride_w = stride

@@ -109,8 +109,8 @@ static inline const float* input_plane(const MaskedConv& c, const Tile& t, int64
   return c.x + t.image * c.step_n + (t.group * c.channels + channel) * c.step_c;
 }
 
-// The planar tile (kColumns): [channel][row][column phase][column of that phase]. With stride w, neighbouring outputs read input
-// columns w apart; sorting the columns by their remainder makes them neighbours again.
+// The planar tile (kColumns): [channel][row][column phase][column of that phase]. With stride w, neighbouring outputs
+// read input columns w apart; sorting the columns by their remainder makes them neighbours again.
 struct Planar {
   int64_t phase, row, channel;  // steps in elements
 
@@ -207,7 +207,8 @@ struct Inside {
   int64_t begin, end;
 
   Inside(const MaskedConv& c, const Tile& t) noexcept
-      : begin(clamp_index(-t.in_column, 0, t.in_columns)), end(clamp_index(c.width - t.in_column, begin, t.in_columns)) {}
+      : begin(clamp_index(-t.in_column, 0, t.in_columns)),
+        end(clamp_index(c.width - t.in_column, begin, t.in_columns)) {}
 };
 
 // One row of `count` pixels to channels-last order; `channels` are copied, up to `length` filled with zeros.
@@ -249,9 +250,9 @@ static inline void copy_tile(const MaskedConv& c, const Tile& t, int64_t channel
   }
 }
 
-// All inputs of each output of a tile side by side, in the order [r][s][channel], zero-padded to a multiple of 16. Every
-// run of taps is copied in blocks of 16 floats: what a block writes too much, the next run, the zeros or the next patch
-// overwrite.
+// All inputs of each output of a tile side by side, in the order [r][s][channel], zero-padded to a multiple of 16.
+// Every run of taps is copied in blocks of 16 floats: what a block writes too much, the next run, the zeros or the next
+// patch overwrite.
 static inline void copy_patches(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
   constexpr int64_t kBlock = 16;
   const float zeros[kBlock] = {};

@@ -20,8 +20,8 @@
 // vpcompressw   the row's live offsets side by side                   to a register, then a full store: on Zen 4 the
 //                                                                     form that writes memory takes 76 cycles
 // vexpandps     compact sums back to their columns
-// vfmadd231ps   with a memory operand                                 N outputs cost N + 1 loads: at most N / (N + 1) of
-//                                                                     the peak where a cycle has one 64-byte load
+// vfmadd231ps   with a memory operand                                 N outputs cost N + 1 loads: at most N / (N + 1)
+//                                                                     of the peak with one 64-byte load per cycle
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes the undefined values of its own AVX-512 header for a mistake of ours (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -113,7 +113,8 @@ inline void transpose(__m512 (&v)[16]) noexcept {
   // b[4 i + j] now holds columns j, j + 4, j + 8, j + 12 of rows 4 i to 4 i + 3.
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    const __m512 even01 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), odd01 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
+    const __m512 even01 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88);
+    const __m512 odd01 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
     const __m512 even23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
     const __m512 odd23 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
     v[j] = _mm512_shuffle_f32x4(even01, even23, 0x88);
@@ -255,8 +256,9 @@ void dot_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
 
 // N rows of 16 outputs each; `rows` names them, all other arguments are those of one output channel.
 template <int N>
-__attribute__((noinline)) void planar_group(const MaskedConv& c, const Tile& t, const Scratch& s, const Planar& step, const uint16_t* rows,
-                  const uint16_t* bits, int64_t taps, const float* weights, float bias, int64_t out) noexcept {
+__attribute__((noinline)) void planar_group(const MaskedConv& c, const Tile& t, const Scratch& s, const Planar& step,
+                                            const uint16_t* rows, const uint16_t* bits, int64_t taps,
+                                            const float* weights, float bias, int64_t out) noexcept {
   __m512 acc_f32x16[N];
   int64_t at[N];
 #pragma GCC unroll 16

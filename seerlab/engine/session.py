@@ -1,7 +1,7 @@
-"""One network with one picture: its layers, what it says of the picture, and which network and picture to load for that.
+"""One network with one picture: its layers, what it says of the picture, and how to load both by name.
 
-`Session` is what a lab shows at one time. `SessionLoader` makes sessions from names and keeps the last ones, so that going
-back to the former picture costs nothing.
+`Session` is what a lab shows at one time. `SessionLoader` makes sessions from names and keeps the last ones, so that
+going back to the former picture costs nothing.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Session:
         treated = [name for name, reason in self.refusals.items() if reason is None]
         if not treated:
             name, reason = next(iter(self.refusals.items()))
-            raise ValueError(f"no layer of {self.name} can be predicted ({name}: {reason}); choose another network")
+            raise ValueError(f"no layer of {self.name} can be predicted ({name}: {reason}); choose another one")
         inner = [name for name in treated if self.layers[name].in_channels > IMAGE_CHANNELS]
         return (inner or treated)[0]
 
@@ -150,7 +150,7 @@ class Session:
         return labels
 
     def sparsity(self, name: str) -> float:
-        """Share of the layer's convolution outputs that are not needed (0..1); NaN for a layer that is not predicted."""
+        """Return the share of a layer's outputs that are not needed (0..1); NaN for a layer that is not predicted."""
         if name not in self._sparsity:
             layer = self.layer(name)
             if self.refusals[name] is not None:
@@ -161,7 +161,7 @@ class Session:
         return self._sparsity[name]
 
     def mask_errors(self, name: str, bits: int, margin: int = 0) -> tuple[float, float]:
-        """False skips and wasted outputs of a prediction, as shares of all outputs (0..1)."""
+        """Return false skips and wasted outputs of a prediction, as shares of all outputs (0..1)."""
         key = (name, bits, margin)
         if key not in self._errors:
             prediction = seernet.predict(self.layer(name), bits, margin=margin)
@@ -170,11 +170,11 @@ class Session:
         return self._errors[key]
 
     def known_errors(self, name: str, margin: int = 0) -> dict[int, tuple[float, float]]:
-        """What `mask_errors` has worked out so far for a layer, by bits."""
+        """Return what `mask_errors` has worked out so far for a layer, by bits."""
         return {bits: pair for (layer, bits, m), pair in self._errors.items() if (layer, m) == (name, margin)}
 
     def known_sparsity(self) -> dict[str, float]:
-        """What `sparsity` has worked out so far, by layer; NaN where it is not known."""
+        """Return what `sparsity` has worked out so far, by layer; NaN where it is not known."""
         return {name: self._sparsity.get(name, math.nan) for name in self.layers}
 
 
@@ -215,7 +215,8 @@ class SessionLoader:
     Parameters
     ----------
     network : str, Network or nn.Module, optional
-        Where to start: an entry's name, a loaded network, or an own model. Without it, the network that comes with the package.
+        Where to start: an entry's name, a loaded network, or an own model. Without it, the network that comes with the
+        package.
     x : Tensor or ndarray, shape (N, C, H, W), optional
         Input of an own model or network, offered as picture `OWN_INPUT`.
 
@@ -249,7 +250,7 @@ class SessionLoader:
             self._own, self._own_name = network, self._entry_of(network)
         elif network is not None and not isinstance(network, str):
             raise TypeError(
-                f"expected the name of a network, a network from sl.load(...) or an nn.Module, got {type(network).__name__}"
+                f"expected a network's name, a network from sl.load(...) or an nn.Module, got {type(network).__name__}"
             )
         wanted = self._own_name or (DEFAULT_NETWORK if network is None else network)
         self.first_network = choose("network", wanted, [name for name, _ in self.network_entries()])
@@ -292,7 +293,7 @@ class SessionLoader:
         ----------
         name : str
         picture : ndarray, PIL.Image or Tensor
-            What the network's ``preprocess`` accepts, or an input tensor (N, C, H, W); for an own model only the latter.
+            What the network's ``preprocess`` accepts, or an input tensor (N, C, H, W); for an own model only a tensor.
 
         Returns
         -------

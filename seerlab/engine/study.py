@@ -297,6 +297,13 @@ class LayerStudy:
         )
         spans = [_spans(*axis) for axis in axes]
         plane = self.layer.pre_activation[image, channel]
+
+        def low_bit(at: tuple[int, int]) -> float:
+            return _total(*sums.low_bit(*at))
+
+        def exact(at: tuple[int, int]) -> float:
+            return float(plane[at])
+
         found = []
         for rows in spans[0]:
             for columns in spans[1]:
@@ -305,8 +312,8 @@ class LayerStudy:
                     {
                         "rows": [rows[0], rows[-1] + 1],
                         "columns": [columns[0], columns[-1] + 1],
-                        "predicted_largest": list(max(places, key=lambda at: _total(*sums.low_bit(*at)))),
-                        "true_largest": list(max(places, key=lambda at: float(plane[at[0], at[1]]))),
+                        "predicted_largest": list(max(places, key=low_bit)),
+                        "true_largest": list(max(places, key=exact)),
                     }
                 )
         return found

@@ -1,8 +1,8 @@
 """Times of one layer: the dense convolution a user has, against prediction and masked convolution.
 
-Every method is charged with everything it needs at run time: quantising the input, the low-bit sums, the mask, layout changes
-of its own, bias, shortcut, activation and pooling. Packing the weights is done before and excluded: it happens once per
-network. The channels_last baseline gets its input and weights in that layout, as they are in a network kept in it.
+Every method is charged with everything it needs at run time: quantising the input, the low-bit sums, the mask, layout
+changes of its own, bias, shortcut, activation and pooling. Packing the weights is done before and excluded: it happens
+once per network. The channels_last baseline gets its input and weights in that layout, as in a network kept in it.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ class LayerTimings:
     layer : str
     bits, margin : int
     times : dict of str to Timing
-        ``dense_nchw`` and ``dense_channels_last``: torch's convolution with bias, shortcut, activation and pooling; ``predict``:
-        from float input to mask; ``masked``: the marked outputs in full precision; ``seernet``: both, and pooling.
+        ``dense_nchw`` and ``dense_channels_last``: torch's convolution with bias, shortcut, activation and pooling;
+        ``predict``: from float input to mask; ``masked``: the marked outputs in full precision; ``seernet``: both, and
+        pooling.
     predicted_sparsity : float
         Share of the outputs that the mask leaves out (0..1).
     """
 
     LABELS: ClassVar[dict[str, str]] = {
-        "dense_nchw": "dense, torch",
+        "dense_nchw": "dense",
         "dense_channels_last": "dense, channels last",
-        "predict": "predict the mask",
-        "masked": "masked convolution",
+        "predict": "predict mask",
+        "masked": "masked conv.",
         TOTAL: "SeerNet in all",
     }
 

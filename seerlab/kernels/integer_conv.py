@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import _integer_conv
+from .implementation import wants_reference
 from .simd import level_index
 from .threads import run_blocks
 
@@ -173,11 +174,11 @@ def quantise_input(x: Tensor, scale: Tensor, bits: int, signed: bool, implementa
     ValueError
         For wrong shapes, `bits` out of range, an unusable scale or an unknown implementation.
     """
-    _check_implementation(implementation)
+    reference = wants_reference(implementation)
     low, high = _code_range(bits, signed)
     _check_input(x, scale)
     kind = torch.int8 if signed else torch.uint8
-    if implementation == "reference":
+    if reference:
         scaled = torch.nan_to_num(x * scale.view(-1, 1, 1, 1), nan=float(low), posinf=float(high), neginf=float(low))
         return torch.round(scaled).clamp(low, high).to(kind).contiguous()
     codes = torch.empty(tuple(x.shape), dtype=kind)
@@ -233,7 +234,7 @@ def integer_conv(
         For shapes that do not fit each other, a kernel larger than the padded map, sums that could reach 2**30, or an
         unknown implementation.
     """
-    _check_implementation(implementation)
+    reference = wants_reference(implementation)
     _check_tensor("x_codes", x_codes, (torch.uint8, torch.int8), 4)
     layer = _Layer.checked(tuple(x_codes.shape), weights, bias, stride, padding, dilation)
     if not len(x_codes):
@@ -242,7 +243,7 @@ def integer_conv(
     offset = max(0, -smallest)  # what makes every code unsigned
     top = max(largest, 0) + offset
     _check_sums(top, weights, bias)
-    if implementation == "reference":
+    if reference:
         return _reference_sums(x_codes, layer, bias)
     plan = layer.plan(level_index(), top)
     packed = torch.empty((len(x_codes), plan.packed_rows, plan.packed_row_bytes), dtype=torch.uint8).numpy()
@@ -326,7 +327,7 @@ def predict_mask(
     -----
     Cao et al., CVPR 2019. The rule for overlapping windows (union), the shortcut and the threshold are our extensions.
     """
-    _check_implementation(implementation)
+    reference = wants_reference(implementation)
     low, high = _code_range(bits, signed)
     _check_input(x, scale)
     layer = _Layer.checked(tuple(x.shape), weights, bias, stride, padding, dilation)
@@ -346,7 +347,7 @@ def predict_mask(
         if windows is None:
             return torch.ones(layer.out_shape, dtype=torch.bool)
         threshold = torch.iinfo(torch.int32).min  # below every sum
-    if implementation == "reference":
+    if reference:
         sums = _reference_sums(quantise_input(x, scale, bits, signed, "reference"), layer, bias).to(torch.int64)
         if addend is not None:
             sums = sums + addend
@@ -615,8 +616,3 @@ def _check_sums(top: int, weights: PackedCodes, bias: Tensor) -> None:
     bound = top * weights.largest_filter + max(-smallest, largest)
     if bound >= SUM_LIMIT:
         raise ValueError(f"sums could reach {bound}, beyond 2**30; use fewer bits or a smaller bias")
-
-
-def _check_implementation(implementation: str) -> None:
-    if implementation not in ("auto", "reference", "compiled"):
-        raise ValueError(f"unknown implementation {implementation!r}; choose one of 'auto', 'reference', 'compiled'")

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from . import _masked_conv
+from .implementation import wants_reference
 from .simd import level_index
 from .threads import run_blocks
-
-IMPLEMENTATIONS = ("auto", "reference", "compiled")
 
 LANES = 16  # floats of the widest vector: channels are padded to it, and a tile is at most this wide
 PRODUCTS_PER_PASS = 576  # products per output and pass: adding up 12 vectors across lanes then costs about 5 %
@@ -167,17 +166,14 @@ def masked_conv2d(
     The compiled path adds in another order than torch, so that results differ by rounding. For finite inputs both are
     within ``n * 2**-24`` of the exact result, relative to the sum of the absolute products; n is the number of products.
     """
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"unknown implementation {implementation!r}; choose one of {', '.join(map(repr, IMPLEMENTATIONS))}"
-        )
+    reference = wants_reference(implementation)
     shape = _checked_output_shape(x, weights, bias, mask, stride, padding, dilation, addend)
     if not lower <= upper:
         raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
     x, bias = x.detach(), bias.detach()
     if addend is not None:
         addend = addend.detach()
-    if implementation == "reference":
+    if reference:
         # torch 2.13 crashes on channels_last inputs where whole kernels lie in the padding: give it none.
         x = x.clone(memory_format=torch.contiguous_format)
         y = torch.nn.functional.conv2d(x, weights.weight, bias, stride, padding, dilation, weights.groups)

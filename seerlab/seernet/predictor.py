@@ -38,7 +38,7 @@ def refusal(layer: ConvLayer) -> str | None:
         return f"{activation.name} follows, which keeps negative outputs: SeerNet needs ReLU, ReLU6 or a max-pool alone"
     fan_in = math.prod(layer.weight.shape[1:])
     widest = Settings(bits=8)
-    if fan_in * widest.input_limit(False) * widest.weight_limit > 2**30:
+    if fan_in * widest.input_limit(False) * widest.weight_limit > quantise.CODE_LIMIT:
         return f"{fan_in} products per output could overflow the 32-bit sums of an 8-bit prediction"
     return None
 

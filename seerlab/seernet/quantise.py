@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 FLOAT_MAX = torch.finfo(torch.float32).max
-# Bias and shortcut codes stay below this, so that with any convolution sum of up to 2**30 they cannot overflow 32 bits.
+# Bias codes, shortcut codes and sums of products each stay below this, so that all three together fit 32 bits.
 CODE_LIMIT = 2**29
 
 CHOICES = {

@@ -1,7 +1,7 @@
 """The lab's three small charts, in one plotly figure.
 
-One figure, not three: every FigureWidget carries the whole of plotly.js in its state (5 MB), and the notebook that shows
-it pays for each. It is made once and changed inside ``batch_update``; its colours are left to the style sheet, which
+One figure, not three: every FigureWidget carries the whole of plotly.js in its state (5 MB), and the notebook that
+shows it pays for each. It is made once and changed inside ``batch_update``; its colours are left to the style sheet, which
 follows the reader's theme.
 """
 
@@ -21,6 +21,14 @@ HEIGHT = 240  # pixels: three lines of axis text and still a readable bar at pro
 OTHER = "rgba(128, 128, 128, 0.55)"  # mid grey reads on white and on black
 MARKER, MARKER_CURRENT = 6, 13
 PER_CENT = 100.0
+# Shorter than the panel's: a fifth of the width is all there is beside the bars.
+TIME_LABELS = {
+    "dense_nchw": "dense",
+    "dense_channels_last": "channels last",
+    "predict": "predict",
+    "masked": "masked",
+    "seernet": "SeerNet",
+}
 
 
 class Charts:
@@ -38,9 +46,9 @@ class Charts:
 
     def __init__(self, on_layer: Callable[[str], object]) -> None:
         self._names: list[str] = []
-        figure = make_subplots(rows=1, cols=3, horizontal_spacing=0.075, column_widths=[0.36, 0.3, 0.34])
+        figure = make_subplots(rows=1, cols=3, horizontal_spacing=0.02)
         self.widget = go.FigureWidget(figure)
-        # plotly has no public name for the widget's configuration; without it the figure keeps the width it was born with.
+        # plotly has no public name for the widget's configuration; without it the figure keeps its first width.
         self.widget._config = {**self.widget._config, "responsive": True, "displayModeBar": False}
         add = self.widget.add_trace
         add(go.Bar(hovertemplate="%{customdata}: %{y:.1f} % not needed<extra></extra>"), row=1, col=1)
@@ -74,7 +82,7 @@ class Charts:
             font={"size": 13, "color": "#808080"},
             bargap=0.25,
             showlegend=True,
-            legend={"x": 0.645, "xanchor": "right", "y": 1.0, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
+            legend={"x": 0.68, "xanchor": "right", "y": 1.0, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
             annotations=[
                 {
                     "text": text,
@@ -98,12 +106,18 @@ class Charts:
         self.widget.update_xaxes(**axes)
         self.widget.update_yaxes(**axes, automargin=False)
         self.widget.update_layout(
-            xaxis={"showgrid": False, "title": {"text": "layer", "standoff": 6}},
+            xaxis={"domain": [0, 0.36], "showgrid": False, "title": {"text": "layer", "standoff": 6}},
             yaxis={"range": [0, 100]},
-            xaxis2={"showgrid": False, "dtick": 1, "range": [0.6, 8.4], "title": {"text": "bits", "standoff": 6}},
+            xaxis2={
+                "domain": [0.42, 0.68],
+                "showgrid": False,
+                "dtick": 1,
+                "range": [0.6, 8.4],
+                "title": {"text": "bits", "standoff": 6},
+            },
             yaxis2={"rangemode": "tozero"},
-            xaxis3={"rangemode": "tozero"},
-            yaxis3={"showgrid": False, "autorange": "reversed", "automargin": True},
+            xaxis3={"domain": [0.8, 1], "rangemode": "tozero"},
+            yaxis3={"showgrid": False, "autorange": "reversed", "automargin": False},
         )
         self._layers.on_click(lambda _trace, points, _state: self._clicked(points, on_layer))
 
@@ -136,7 +150,7 @@ class Charts:
 
     def show_times(self, timings: LayerTimings | None) -> None:
         """Draw the times with their quartiles; None empties the chart."""
-        labels = list(LayerTimings.LABELS.values())
+        labels = list(TIME_LABELS.values())
         times = [] if timings is None else [timings.times[name] for name in LayerTimings.LABELS]
         with self.widget.batch_update():
             self._times.y = labels

@@ -1,7 +1,8 @@
 """The lab's controls: what can be chosen and what is chosen, as one small anywidget of plain HTML elements.
 
-ipywidgets' own sliders draw their handles as unnamed elements, so a screen reader, and a test that looks for a slider by
-name, finds nothing. Plain ``<select>`` and ``<input>`` elements with labels have names, keyboard and focus by themselves.
+ipywidgets' own sliders draw their handles as unnamed elements, so a screen reader, and a test that looks for a slider
+by name, finds nothing. Plain ``<select>`` and ``<input>`` elements with labels have names, keyboard and focus by
+themselves.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ class Controls(anywidget.AnyWidget):
 
     Notes
     -----
-    ``*_options`` are lists of ``[value, label]``; ``channel`` is -1 for all channels; ``progress`` is a share from 0 to 1,
-    `NO_PROGRESS` or `UNKNOWN_PROGRESS`.
+    ``*_options`` are lists of ``[value, label]``; ``channel`` is -1 for all channels; ``progress`` is a share from 0 to
+    1, `NO_PROGRESS` or `UNKNOWN_PROGRESS`.
     """
 
     _esm = STATIC / "controls.js"
     _css = STATIC / "lab.css"
 
     network = traitlets.Unicode().tag(sync=True)
-    network_options = traitlets.List().tag(sync=True)
+    network_options: traitlets.List[Any] = traitlets.List().tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
-    layer_options = traitlets.List().tag(sync=True)
+    layer_options: traitlets.List[Any] = traitlets.List().tag(sync=True)
     image = traitlets.Unicode().tag(sync=True)
-    image_options = traitlets.List().tag(sync=True)
+    image_options: traitlets.List[Any] = traitlets.List().tag(sync=True)
     uploads = traitlets.Bool(True).tag(sync=True)
     bits = traitlets.Int(4).tag(sync=True)
     bits_range = traitlets.List([1, 8]).tag(sync=True)

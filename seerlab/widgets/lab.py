@@ -1,7 +1,7 @@
 """The whole lab in one widget: choose network, layer and picture, move bits and margin, see what the prediction does.
 
-Who computes where. The mask view computes its frames on its own worker. The lab has one more worker with one slot, whose
-requests are whole states (network, picture, layer, bits, margin): it brings the view to the newest state, waits until
+Who computes where. The mask view computes its frames on its own worker. The lab has one more worker with one slot,
+whose requests are whole states (network, picture, layer, bits, margin): it brings the view to the newest state, waits until
 nothing has moved for `REST_S`, then measures. A newer state makes a running measurement stop at its next repetition, so
 times are never taken while a slider moves, and call-backs return at once on whatever thread they arrive.
 """
@@ -59,8 +59,8 @@ class Lab(ipywidgets.VBox):
     Parameters
     ----------
     network : str, Network or nn.Module, optional
-        Name of a network, a network from ``sl.load``, or an own model in evaluation mode. Without it, the small trained network
-        that comes with the package.
+        Name of a network, a network from ``sl.load``, or an own model in evaluation mode. Without it, the small trained
+        network that comes with the package.
     x : Tensor, shape (N, C, H, W), optional
         Input of an own model; needed with one. The first of a batch is shown.
     image : str, path, ndarray or PIL.Image, optional
@@ -90,8 +90,8 @@ class Lab(ipywidgets.VBox):
     TypeError
         For an unknown keyword, a network of another kind, or an own model without input.
     ValueError
-        For unknown names (the nearest are listed), numbers out of range, a picture that does not fit, or a model without a
-        convolution.
+        For unknown names (the nearest are listed), numbers out of range, a picture that does not fit, or a model
+        without a convolution.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class Lab(ipywidgets.VBox):
         self._lab_lock = threading.RLock()
         self._lab_moved = threading.Event()
         self._lab_serial = 0
-        self._lab_closed = False
+        self._lab_closed = True  # until there is something to close
         self._lab_measuring = True
         self._lab_session = session  # what the lists offer
         self._lab_shown = (
@@ -164,10 +164,11 @@ class Lab(ipywidgets.VBox):
         self.observe(self._lab_give_choice, CHOSEN)
         self._lab_links = [traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel")]
         self.view.observe(self._lab_take_figures, "figures")
+        self._lab_closed = False
         self._lab_take_figures()
         self._lab_submit()
 
-    # -- for the user ---------------------------------------------------------------------------------------------------------
+    # --- for the user ---
 
     def set_image(self, picture: Any, name: str | None = None) -> None:
         """Show a picture of one's own.
@@ -261,7 +262,7 @@ class Lab(ipywidgets.VBox):
         picture = base64.b64encode(self.to_png()).decode("ascii")
         return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self), "image/png": picture}
 
-    # -- call-backs: each returns at once -------------------------------------------------------------------------------------
+    # --- call-backs: each returns at once ---
 
     def _lab_take_choice(self, change: Any) -> None:
         """Take what a reader chose; a value that cannot be goes back, with the reason beside it."""
@@ -309,11 +310,7 @@ class Lab(ipywidgets.VBox):
         except (ValueError, TypeError, OSError) as exception:
             self._lab_controls.error = f"{name!r}: {error_text(exception)}"
 
-    def _lab_take_figures(self, _change: object = None) -> None:
-        self.figures = dict(self.view.figures)
-        self._lab_draw_panel()
-
-    # -- in the worker --------------------------------------------------------------------------------------------------------
+    # --- in the worker ---
 
     def _lab_follow(self, state: _State) -> None:
         """Bring everything to one state; give up as soon as there is a newer one."""
@@ -404,9 +401,9 @@ class Lab(ipywidgets.VBox):
         self._lab_say("")
         self._lab_take_timings(None, measuring=False)
         text = error_text(exception)
-        if self._lab_loader.kept(state.network, state.image) is None:
-            session, name = self._lab_shown
-            text = f"{text.rstrip('.')}. What is shown is still {name} of {session.name}"
+        session, name = self._lab_shown
+        if self._lab_loader.kept(state.network, state.image) is not session:
+            text = f"{text.rstrip('.')}. The picture still shows {name} of {session.name}"
             if self._lab_loader.needs_download(state.network):
                 text += f"; choose “{state.network}{RANDOM}” to go on without the file"
         self._lab_controls.error = f"{text.rstrip('.')}."
@@ -420,7 +417,7 @@ class Lab(ipywidgets.VBox):
         # A move before the clearing has made the state an old one already.
         return self._lab_newest(state) and not self._lab_moved.wait(seconds)
 
-    # -- showing --------------------------------------------------------------------------------------------------------------
+    # --- showing ---
 
     def _lab_say(self, status: str, progress: float = NO_PROGRESS) -> None:
         with self._lab_controls.hold_sync():

@@ -1,4 +1,4 @@
-"""The figures beside the canvas, as HTML tables whose rows never appear or vanish: nothing jumps while a slider moves."""
+"""The figures beside the canvas, as HTML tables whose rows never come or go: nothing jumps while a slider moves."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def size(nbytes: float | None) -> str:
     return f"{round(nbytes)} B"
 
 
+def milliseconds(value: float) -> str:
+    """Time with three digits at least, no more than the spread is worth."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
 def _row(name: str, *cells: str, strong: bool = False, swatch: str = "") -> str:
     mark = f'<span class="seerlab-swatch" style="background:{swatch}"></span>' if swatch else ""
     kind = ' class="seerlab-strong"' if strong else ""
@@ -57,24 +62,24 @@ def _table(caption: str, rows: Sequence[str]) -> str:
 def _outputs(figures: Mapping[str, float]) -> str:
     get = figures.get
     return _table(
-        "Outputs of the layer",
+        "Outputs",
         [
-            _row("computed densely", count(get("outputs")), share(1.0)),
-            _row("not needed (sparsity)", count(_of(get("sparsity"), get("outputs"))), share(get("sparsity"))),
+            _row("all", count(get("outputs")), share(1.0)),
+            _row("not needed", count(_of(get("sparsity"), get("outputs"))), share(get("sparsity"))),
             _row(
-                "predicted as such",
+                "predicted so",
                 count(_of(get("predicted_sparsity"), get("outputs"))),
                 share(get("predicted_sparsity")),
             ),
             _row(
-                "false skips (cost accuracy)",
+                "false skips",
                 count(get("false_negatives")),
                 share(get("false_negative_share")),
                 strong=True,
                 swatch=FALSE_SKIP,
             ),
             _row(
-                "wasted (cost time)",
+                "wasted",
                 count(get("false_positives")),
                 share(get("false_positive_share")),
                 swatch=WASTED,
@@ -95,9 +100,7 @@ def _bytes(figures: Mapping[str, float]) -> str:
 
     mask, kept = figures.get("mask_bytes"), figures.get("kept_bytes")
     both = None if mask is None or kept is None else mask + kept
-    return _table(
-        "Bytes", [row("dense outputs", dense), row("mask, 1 bit each", mask), row("mask + kept values", both)]
-    )
+    return _table("Bytes", [row("all outputs", dense), row("mask, 1 bit each", mask), row("mask and kept", both)])
 
 
 def _times(timings: LayerTimings | None, running: bool) -> str:
@@ -108,13 +111,13 @@ def _times(timings: LayerTimings | None, running: bool) -> str:
         if timing is None:
             rows.append(_row(label, missing, ""))
         else:
-            spread = f"{timing.low_ms:.2f}–{timing.high_ms:.2f}"
-            rows.append(
-                _row(label, f"{timing.median_ms:.2f} ms", spread, strong=timings is not None and name == timings.winner)
-            )
-    caption = "Time" if timings is None else f"Time ({threads(timings.threads)}, median and quartiles)"
+            spread = f"{milliseconds(timing.low_ms)}–{milliseconds(timing.high_ms)}"
+            strong = timings is not None and name == timings.winner
+            rows.append(_row(label, f"{milliseconds(timing.median_ms)} ms", spread, strong=strong))
+    caption = "Time" if timings is None else f"Time, {threads(timings.threads)}: median, quartiles"
     verdict = missing if timings is None else timings.sentence
-    return f'{_table(caption, rows)}<p class="seerlab-verdict">{escape(verdict)}</p>'
+    note = "Quantising and pooling included; weights packed beforehand."
+    return f'{_table(caption, rows)}<p class="seerlab-note">{note}</p><p class="seerlab-verdict">{escape(verdict)}</p>'
 
 
 def threads(number: int) -> str:

@@ -92,7 +92,8 @@ def _tile(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
     p, q = plane.shape
     if height >= p and width >= q:
         rows, columns = (np.arange(target) * size // target for size, target in ((p, height), (q, width)))
-        return colours.astype(np.uint8)[plane[rows][:, columns]]
+        repeated: NDArray[np.uint8] = colours.astype(np.uint8)[plane[rows][:, columns]]
+        return repeated
     counts = np.eye(4, dtype=np.float32)[plane]  # (P, Q, 4)
     for axis, (size, target) in enumerate(((p, height), (q, width))):
         counts = np.add.reduceat(counts, -(-np.arange(target) * size // target), axis=axis)
@@ -101,7 +102,8 @@ def _tile(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
     mean = colours[0] + kept / np.maximum(skipped + kept, 1) * (colours[3] - colours[0])
     mean += np.minimum(1, WASTED_EMPHASIS * wasted / total) * (colours[1] - mean)
     mean += np.minimum(1, MISSED_EMPHASIS * missed / total) * (colours[2] - mean)
-    return mean.astype(np.uint8)
+    averaged: NDArray[np.uint8] = mean.astype(np.uint8)
+    return averaged
 
 
 def _write(draw: ImageDraw.ImageDraw, heading: str, counts: Mapping[str, int], outputs: int, bottom: int) -> None:

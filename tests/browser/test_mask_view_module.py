@@ -1,20 +1,30 @@
 """The mask view's module in a bare page: a fake model, real pixels, real keys."""
 
+import base64
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import seerlab.widgets
+from seerlab.widgets.mask_view import STATIC
 
 pytestmark = pytest.mark.browser
 
-STATIC = Path(seerlab.widgets.__path__[0]) / "static"
 ADDRESS = "http://seerlab.test/"
 SHAPE = (4, 6, 5)  # (K, P, Q): rows that do not start on a whole byte
 CLASSES = {"skipped": 0, "wasted": 1, "false_skips": 2, "kept": 3}
-LIGHT = {"skipped": (0xE3, 0xE6, 0xEA), "wasted": (0x56, 0xB4, 0xE9), "false_skips": (0xD5, 0x5E, 0x00), "kept": (0x00, 0x72, 0xB2)}
-DARK = {"skipped": (0x30, 0x35, 0x3D), "wasted": (0x66, 0xBD, 0xF0), "false_skips": (0xFF, 0x7F, 0x1A + 5), "kept": (0x0F, 0x7A, 0xBF)}
+LIGHT = {
+    "skipped": (0xE3, 0xE6, 0xEA),
+    "wasted": (0x56, 0xB4, 0xE9),
+    "false_skips": (0xD5, 0x5E, 0x00),
+    "kept": (0x00, 0x72, 0xB2),
+}
+DARK = {
+    "skipped": (0x30, 0x35, 0x3D),
+    "wasted": (0x66, 0xBD, 0xF0),
+    "false_skips": (0xFF, 0x7A, 0x1F),
+    "kept": (0x0F, 0x7A, 0xBF),
+}
 
 FAKE_MODEL = """
 window.makeModel = (state) => {
@@ -55,7 +65,12 @@ def masks(shape=SHAPE, seed=0):
 
 
 def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="features.3"):
-    parts = {"kept": predicted & truth, "skipped": ~predicted & ~truth, "false_skips": truth & ~predicted, "wasted": predicted & ~truth}
+    parts = {
+        "kept": predicted & truth,
+        "skipped": ~predicted & ~truth,
+        "false_skips": truth & ~predicted,
+        "wasted": predicted & ~truth,
+    }
     return {
         "kind": "frame", "seq": seq, "layer": layer, "name": name, "shape": list(predicted.shape), "bits": bits, "margin": 0,
         "counts": {key: int(part.sum()) for key, part in parts.items()},
@@ -75,7 +90,9 @@ class Bench:
         content = frame(predicted, truth, **changes)
         packed = [np.packbits(mask).tolist() for mask in (predicted, truth)]
         before = int(self.canvas.get_attribute("data-frame"))
-        self.page.evaluate("(message) => show(...message)", [content, packed[0], packed[1] if content["truth"] else None])
+        self.page.evaluate(
+            "(message) => show(...message)", [content, packed[0], packed[1] if content["truth"] else None]
+        )
         return before
 
     def wait_for_frame(self, number, where="#first"):
@@ -107,8 +124,6 @@ class Bench:
             const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; return [btoa(Array.from(d, (v) => String.fromCharCode(v)).join("")), c.width]; }""",
             where,
         )
-        import base64
-
         return np.frombuffer(base64.b64decode(flat), np.uint8).reshape(-1, width, 4)
 
     def colour_counts(self, palette, where="#first"):
@@ -121,7 +136,11 @@ class Bench:
             """([where, wanted, absent]) => { const c = document.querySelector(where + " canvas");
             const d = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer); const seen = new Set(d);
             return wanted.every((w) => seen.has(w)) && !absent.some((w) => seen.has(w)); }""",
-            arg=[where, [code(palette[n]) for n in palette if n in names], [code(palette[n]) for n in palette if n not in names]],
+            arg=[
+                where,
+                [code(palette[n]) for n in palette if n in names],
+                [code(palette[n]) for n in palette if n not in names],
+            ],
         )
 
     def reply(self, **changes):
@@ -231,7 +250,7 @@ def test_classes_of_all_outputs_are_unpacked_from_bits(bench):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (64, 224, 224), (64, 32, 32), (2048, 7, 7), (3, 1, 900), (5, 900, 1)])
 def test_mosaic_fits_its_box_and_wastes_no_room(bench, shape):
-    k, p, q = shape
+    k = shape[0]
     found = bench.page.evaluate("(shape) => module.mosaicLayout(...shape, 700, 480, 3, 4)", shape)
     assert found["columns"] * found["rows"] >= k
     assert (found["rows"] - 1) * found["columns"] < k
@@ -437,7 +456,13 @@ def test_hovering_asks_for_the_sums_and_shows_the_reply(bench):
     assert 0 <= probe["row"] < SHAPE[1]
     bench.wait_for_text(".read", "False skip".lower())
     text = bench.page.locator("#first .read").inner_text()
-    for part in (f"row {probe['row']}, column {probe['column']}", "\u22121,037", "0.04213", "not above the threshold", "bias 7"):
+    for part in (
+        f"row {probe['row']}, column {probe['column']}",
+        "\u22121,037",
+        "0.04213",
+        "not above the threshold",
+        "bias 7",
+    ):
         assert part in text
     assert bench.page.locator("#first .read").get_attribute("aria-live") == "polite"
     assert bench.page.locator("#first .taps table").count() == 2
@@ -521,7 +546,7 @@ def test_picture_follows_the_theme_of_jupyterlab(bench):
 
 
 def test_two_views_of_one_model_show_the_same_mode_and_zoom_by_themselves(bench):
-    bench.page.evaluate("module.default.render({ model, el: document.querySelector('#second') })")
+    bench.page.evaluate("void module.default.render({ model, el: document.querySelector('#second') })")
     assert len(bench.sent("ready")) == 2
     bench.show(*masks(), seq=2)
     bench.wait_for_frame(2)
@@ -535,7 +560,7 @@ def test_two_views_of_one_model_show_the_same_mode_and_zoom_by_themselves(bench)
 def test_view_that_gets_its_place_on_the_page_later_draws_then(open_bench):
     bench = open_bench()
     bench.page.evaluate(
-        """window.later = document.createElement("div"); module.default.render({ model, el: later });"""
+        """window.later = document.createElement("div"); void module.default.render({ model, el: later });"""
     )
     bench.show(*masks())
     bench.wait_for_frame(1)

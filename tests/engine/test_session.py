@@ -62,7 +62,9 @@ def test_the_first_layer_shown_does_not_read_the_picture_itself(session):
 def test_guesses_are_the_softmax_of_the_scores(session, model, x):
     with torch.no_grad():
         scores = torch.softmax(model(x)[0], 0)
-    assert [guess.category for guess in session.guesses] == ["abcd"[i] for i in scores.argsort(descending=True)[:3].tolist()]
+    assert [guess.category for guess in session.guesses] == [
+        "abcd"[i] for i in scores.argsort(descending=True)[:3].tolist()
+    ]
     assert session.guesses[0].probability == pytest.approx(float(scores.max()))
 
 
@@ -108,13 +110,13 @@ def test_nan_in_the_input_is_refused(model, x):
 
 def test_a_model_without_a_convolution_is_refused():
     with pytest.raises(ValueError, match="no 2-D convolution"):
-        Session(nn.Sequential(nn.ReLU()), torch.rand(1, 3, 4, 4), name="", weights="", picture="")
+        Session(nn.Sequential(nn.ReLU()).eval(), torch.rand(1, 3, 4, 4), name="", weights="", picture="")
 
 
 def test_a_network_of_which_nothing_can_be_predicted_says_why(x):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU()).eval()
     session = Session(model, x, name="silent", weights="", picture="")
-    with pytest.raises(ValueError, match="no layer of silent can be predicted .*silu"):
+    with pytest.raises(ValueError, match=r"no layer of silent can be predicted .*silu"):
         _ = session.first_layer
 
 
@@ -177,7 +179,7 @@ def test_something_that_is_no_network_is_refused():
 
 
 def test_an_unknown_network_is_answered_with_near_names():
-    with pytest.raises(ValueError, match="unknown network 'vgg61'; did you mean .*'vgg16'"):
+    with pytest.raises(ValueError, match=r"unknown network 'vgg61'; did you mean .*'vgg16'"):
         SessionLoader("vgg61")
 
 

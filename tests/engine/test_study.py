@@ -202,12 +202,12 @@ def test_impossible_margins_are_refused(margin):
 
 
 def test_place_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="channel 6 does not exist in layer 'features.3': choose 0 to 5"):
+    with pytest.raises(ValueError, match=r"channel 6 does not exist in layer 'features\.3': choose 0 to 5"):
         LayerStudy(make_layer()).probe(4, 0, 6, 0, 0)
 
 
 def test_layer_that_keeps_negative_outputs_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match="features.3' is not predicted: silu follows"):
+    with pytest.raises(ValueError, match=r"features\.3' is not predicted: silu follows"):
         LayerStudy(make_layer(steps=(Activation("silu", F.silu),)))
 
 

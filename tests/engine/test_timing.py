@@ -18,11 +18,19 @@ def layer(request):
         "pooled": (RELU, MaxPool((2, 2), (2, 2))),
         "shortcut": (Residual(torch.randn(1, 16, 12, 12)), RELU),
     }[request.param]
-    return ConvLayer("layer", torch.randn(16, 8, 3, 3), torch.randn(16), torch.rand(1, 8, 12, 12), padding=(1, 1), steps=steps)
+    return ConvLayer(
+        "layer", torch.randn(16, 8, 3, 3), torch.randn(16), torch.rand(1, 8, 12, 12), padding=(1, 1), steps=steps
+    )
 
 
 def timings(predict, masked, total, nchw=10.0, channels_last=8.0, spread=0.1):
-    medians = {"dense_nchw": nchw, "dense_channels_last": channels_last, "predict": predict, "masked": masked, "seernet": total}
+    medians = {
+        "dense_nchw": nchw,
+        "dense_channels_last": channels_last,
+        "predict": predict,
+        "masked": masked,
+        "seernet": total,
+    }
     times = {name: Timing(value, value - spread, value + spread, 9, 2) for name, value in medians.items()}
     return LayerTimings("layer", 4, 0, times, 0.9)
 

@@ -146,7 +146,7 @@ def cases(draw):
 
 
 @pytest.mark.parametrize("name", PATHS)
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases(), bounds=st.sampled_from(((0.0, math.inf), (0.0, 6.0), (-math.inf, math.inf))))
 def test_kept_outputs_are_those_of_a_dense_convolution_and_others_are_filled(name, case, bounds):
     lower, upper = bounds

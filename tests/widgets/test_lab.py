@@ -189,7 +189,7 @@ def test_an_unknown_network_is_reported_and_nothing_is_lost(small):
     settle(small)
     small._lab_controls.network = "vgg61"
     assert "unknown network 'vgg61'" in alert(small)
-    assert "still second of Small" in small._lab_controls.error
+    assert "still shows second of Small" in small._lab_controls.error
     small._lab_controls.network = "Small"
     assert alert(small) == ""
 
