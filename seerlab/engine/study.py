@@ -312,8 +312,8 @@ class LayerStudy:
                     {
                         "rows": [rows[0], rows[-1] + 1],
                         "columns": [columns[0], columns[-1] + 1],
-                        "predicted_largest": list(max(places, key=low_bit)),
-                        "true_largest": list(max(places, key=exact)),
+                        "predicted_largest": [*max(places, key=low_bit)],
+                        "true_largest": [*max(places, key=exact)],
                     }
                 )
         return found

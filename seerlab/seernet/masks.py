@@ -53,9 +53,12 @@ def mask_of(
 
 
 def _first_maxima(sums: Tensor, pool: MaxPool) -> Tensor:
-    _, places = pool.with_indices(sums)
-    marked = torch.zeros(sums.shape, dtype=torch.bool).flatten(2)
-    return marked.scatter_(2, places.flatten(2), True).view(sums.shape)
+    pooled, places = pool.with_indices(sums)
+    plane = sums.shape[2] * sums.shape[3]
+    # A dilated window can lie in the padding with all its positions: its maximum goes to a place past the plane.
+    places = places.masked_fill(pooled == -math.inf, plane)
+    marked = torch.zeros(*sums.shape[:2], plane + 1, dtype=torch.bool)
+    return marked.scatter_(2, places.flatten(2), True)[..., :plane].reshape(sums.shape)
 
 
 def _all_maxima(sums: Tensor, pool: MaxPool) -> Tensor:

@@ -17,7 +17,7 @@ COLOURS_KEPT = 48  # of the averaged colours; a palette makes the file a third o
 # By class = predicted + 2 * true, with the colours of the live view on a light page. Where outputs share a dot, errors are laid
 # over the mean of the others stronger than their share, as there.
 CLASS_COLOURS = ("#e3e6ea", "#56b4e9", "#d55e00", "#0072b2")
-WASTED_EMPHASIS, MISSED_EMPHASIS = 2.5, 6.0
+WASTED_EMPHASIS, MISSED_EMPHASIS, MISSED_LEAST = 1.5, 3.0, 0.35
 LEGEND = (("kept", 3), ("skipped", 0), ("false_skips", 2), ("wasted", 1))
 
 
@@ -101,7 +101,8 @@ def _tile(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
     total = skipped + wasted + missed + kept
     mean = colours[0] + kept / np.maximum(skipped + kept, 1) * (colours[3] - colours[0])
     mean += np.minimum(1, WASTED_EMPHASIS * wasted / total) * (colours[1] - mean)
-    mean += np.minimum(1, MISSED_EMPHASIS * missed / total) * (colours[2] - mean)
+    overlay = np.clip(MISSED_EMPHASIS * missed / total, MISSED_LEAST, 1) * (missed > 0)
+    mean += overlay * (colours[2] - mean)
     averaged: NDArray[np.uint8] = mean.astype(np.uint8)
     return averaged
 

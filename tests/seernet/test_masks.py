@@ -71,3 +71,10 @@ def test_large_integers_are_compared_exactly(rectified):
     sums = torch.tensor([[[[2**24, 2**24 + 1]]]], dtype=torch.int32)  # equal when rounded to float32
     got = mask_of(sums, rectified=rectified, pool=MaxPool((1, 2), (1, 2)))
     assert got.flatten().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("ties", ["first", "all"])
+def test_a_window_wholly_in_the_padding_keeps_nothing(ties):
+    pool = MaxPool((1, 2), (2, 1), (0, 1), (1, 2))  # its two positions lie left and right of a map one column wide
+    kept = mask_of(torch.ones(1, 1, 3, 1, dtype=torch.int32), rectified=True, pool=pool, ties=ties)
+    assert not bool(kept.any())

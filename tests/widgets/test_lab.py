@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 import seerlab as sl
 from seerlab.engine import session as engine_session
 from seerlab.engine.session import RANDOM
+from seerlab.engine.timing import layer_timings
 from seerlab.widgets import lab as lab_module
 from seerlab.widgets.lab import Lab
 
@@ -38,7 +40,8 @@ class Small(nn.Module):
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch):
-    """Measure as soon as nothing waits: tests do not wait for a hand to rest."""
+    """Measure once, as soon as nothing waits: tests do not wait for a hand to rest."""
+    monkeypatch.setattr(lab_module, "layer_timings", partial(layer_timings, repeats=1))
     monkeypatch.setattr(lab_module, "REST_S", 0.0)
     monkeypatch.setattr(lab_module, "DOWNLOAD_REST_S", 0.0)
 

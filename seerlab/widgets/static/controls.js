@@ -218,6 +218,9 @@ function render({ model, el }) {
     channel(),
     make("div", { class: "seerlab-status" }, status, progress, alert),
   );
+  // JupyterLab takes the keys of a notebook in command mode (arrows fold headings and change the cell), unless the element that
+  // has the focus carries this mark itself: on a parent it does not count.
+  for (const control of form.querySelectorAll("input, select")) control.setAttribute("data-lm-suppress-shortcuts", "true");
   el.replaceChildren(form);
 
   return () => {

@@ -17,8 +17,8 @@ export const PALETTES = {
 	dark: { colours: ["#30353d", "#66bdf0", "#ff7a1f", "#0f7abf"], cue: "#101010", line: "#ffffff22" },
 };
 /* Outputs that share a dot are drawn in their mean colour, errors over it and stronger than their share: a lone false
- * skip among nine outputs could not be seen from the back of a room. */
-const EMPHASIS = { wasted: 2.5, falseSkip: 6 };
+ * skip among many could not be seen from the back of a room. */
+const EMPHASIS = { wasted: 1.5, falseSkip: 3, least: 0.35 };
 const CUE_SIZE = 6; // CSS pixels per output from which cues can be told apart
 const PIXEL_SIZE = 26; // CSS pixels per output from which its arithmetic is the subject
 const LARGEST_SIZE = 72;
@@ -58,7 +58,7 @@ export function classify(predicted, truth, count, reuse) {
 
 /* ---- layout ---- */
 
-/* Whole multiples look best, unless they cost much of the size. */
+/* Whole multiples look best, unless too small. */
 const snapped = (scale) => (scale < 1 || floor(scale) < 0.85 * scale ? scale : floor(scale));
 
 /** Grid of K tiles of P x Q outputs in width x height dots: as large as possible. */
@@ -121,7 +121,7 @@ function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 			else {
 				const blue = d / (all - b - c || 1);
 				const sky = min(1, (b * EMPHASIS.wasted) / all);
-				const red = min(1, (c * EMPHASIS.falseSkip) / all);
+				const red = c && min(1, max(EMPHASIS.least, (c * EMPHASIS.falseSkip) / all));
 				let colour = 255;
 				for (let i = 2; i >= 0; i--) {
 					let value = zero[i] + blue * (kept[i] - zero[i]);
@@ -168,7 +168,7 @@ const swatch = (k) =>
 const shownAs = (k, mode) => (mode === "difference" ? k : (mode === "predicted" ? k & 1 : k >> 1) ? 3 : 0);
 
 const HELP = {
-	mosaic: "Click a channel, or choose it with the arrow keys and press Enter. In small pictures errors are drawn stronger than their share.",
+	mosaic: "Click a channel, or choose one by arrow keys and Enter. In small pictures errors are drawn stronger than their share.",
 	channel: "Point at an output, or use the arrow keys. Enter or + shows single outputs, Escape all channels.",
 	pixel: "Arrow keys move, + and \u2212 zoom, Escape shows the whole channel.",
 };
@@ -184,7 +184,7 @@ function render({ model, el }) {
 	root.innerHTML = `<header><div class="title"></div>
 <div class="choice" role="radiogroup" aria-label="Mask shown">${radio("predicted", "Predicted")}${radio("true", "True")}${radio("difference", "Difference")}</div>
 <div class="zoom"><button type="button" aria-label="Back" title="Back (Escape)">&#8617;</button><button type="button" aria-label="Zoom out" title="Zoom out (-)">&#8722;</button><button type="button" aria-label="Zoom in" title="Zoom in (+)">+</button></div></header>
-<div class="body"><div class="stage"><canvas role="img" tabindex="0" aria-label="No picture yet" aria-describedby="${uid}-help" data-frame="0" data-level="mosaic"></canvas><div class="busy" role="status"></div><div role="alert"></div></div>
+<div class="body"><div class="stage"><canvas role="img" tabindex="0" aria-label="No picture" aria-describedby="${uid}-help" data-frame="0" data-level="mosaic"></canvas><div class="busy" role="status"></div><div role="alert"></div></div>
 <div class="side"><table class="legend"><tbody>${LEGEND_ORDER.map((k) => `<tr data-class="${k}"><td>${swatch(k)}</td><th scope="row"></th><td></td><td></td></tr>`).join("")}</tbody></table>
 <div class="read" aria-live="polite"></div></div></div><div class="help" id="${uid}-help"></div>`;
 	const parts = [".title", ".stage", ".side", "canvas", ".busy", "[role=alert]", ".read", ".help"];
