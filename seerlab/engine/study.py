@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
 import threading
 from collections import OrderedDict
@@ -134,11 +132,7 @@ class LayerStudy:
             if bits not in self._predictors:
                 self._predictors[bits] = seernet.prepare(self.layer, bits)
             shared = self._predictors[bits]
-        if margin == 0:
-            return shared
-        other = copy.copy(shared)  # the margin only moves the threshold: the packed weights stay shared
-        other.settings = dataclasses.replace(shared.settings, margin=margin)
-        return other
+        return shared.with_margin(margin)
 
     def prediction(self, bits: int, margin: int = 0) -> seernet.Prediction:
         """Predicted mask beside the true one; the latest few are kept.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -87,6 +89,18 @@ class Predictor:
             self.scale_weight = torch.ones(layer.out_channels)
             self._signs = torch.where(source < 0, -1.0, 1.0) * source.abs().mean((1, 2, 3), keepdim=True)
         self._packed = masked.pack_weights(layer.weight, layer.groups)
+
+    def with_margin(self, margin: int) -> Predictor:
+        """The same layer with another margin: it only moves the threshold, so the packed weights are shared.
+
+        Raises
+        ------
+        ValueError
+            For a margin out of range.
+        """
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, margin=margin)
+        return other
 
     def output_shape(self, x: Tensor) -> tuple[int, int, int, int]:
         """(N, K, P, Q) of the convolution of an input (N, C, H, W)."""

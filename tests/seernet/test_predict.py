@@ -139,6 +139,15 @@ def test_a_margin_only_adds_to_the_mask(layer, bits, margin):
     assert wider.false_negatives <= plain.false_negatives
 
 
+def test_another_margin_on_prepared_weights_is_the_margin_given_at_once():
+    layer = trained_like()
+    prepared = sl.seernet.prepare(layer, 4)
+    assert torch.equal(prepared.with_margin(20).mask(layer.input), sl.seernet.predict(layer, 4, margin=20).mask)
+    assert torch.equal(prepared.mask(layer.input), sl.seernet.predict(layer, 4).mask)
+    with pytest.raises(ValueError, match="margin must be"):
+        prepared.with_margin(-1)
+
+
 @settings(max_examples=25, deadline=None)
 @given(layer=layers())
 def test_each_picture_is_predicted_as_if_alone(layer):

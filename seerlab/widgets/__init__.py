@@ -1,0 +1,1 @@
+"""What a person sees: the mask view and the lab."""
