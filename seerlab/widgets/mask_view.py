@@ -40,6 +40,12 @@ class _Setting:
     number: int
     bits: int
     margin: int
+    title: str
+
+    @property
+    def heading(self) -> str:
+        """What the picture is called."""
+        return self.title or self.study.layer.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +114,7 @@ class MaskView(LabWidget):
     channel = traitlets.Int(ALL_CHANNELS).tag(sync=True)
     mode = traitlets.Enum(MODES, default_value="difference").tag(sync=True)
     probe = traitlets.List(traitlets.Int()).tag(sync=True)
-    title = traitlets.Unicode("").tag(sync=True)
+    title = traitlets.Unicode("")  # travels with the frame it belongs to
     figures = traitlets.Dict()
 
     def __init__(
@@ -133,7 +139,9 @@ class MaskView(LabWidget):
         self._lab_number = 1
         self._lab_frame: _Frame | None = None
         self._lab_failure: BaseException | None = None
-        self._lab_requested: tuple[int, int, int] | None = None  # layer number, bits, margin of the last request
+        self._lab_requested: tuple[int, int, int, str] | None = (
+            None  # layer number, bits, margin, title of the last request
+        )
         self._lab_viewed = False  # whether a view has ever asked for a frame
         self._lab_sequence = 0
         self._lab_underway: dict[int, float] = {}  # number of each unconfirmed frame, and when it left
@@ -155,7 +163,7 @@ class MaskView(LabWidget):
         self._lab_probes = LatestWins(_probed, self._answer, self._probe_failed, name="seerlab-probe")
         super().__init__(bits=bits, margin=margin, channel=channel, mode=mode)
         self.on_msg(self._receive)
-        self.observe(self._setting_changed, names=["bits", "margin", "channel"])
+        self.observe(self._setting_changed, names=["bits", "margin", "channel", "title"])
         self._submit()
 
     # --- what a user calls ---
@@ -252,7 +260,7 @@ class MaskView(LabWidget):
         if frame is None:
             return b""
         setting = frame.setting
-        heading = f"{self.title or setting.study.layer.name}, {_setting_words(setting.bits, setting.margin)}"
+        heading = f"{setting.heading}, {_setting_words(setting.bits, setting.margin)}"
         return mosaic_png(
             setting.study.shape[1:], frame.mask_bits, setting.study.truth_bits(IMAGE), frame.counts.total(), heading
         )
@@ -267,14 +275,14 @@ class MaskView(LabWidget):
         if self.closed:
             return
         with self._lab_lock:
-            setting = _Setting(self._lab_study, self._lab_number, self.bits, self.margin)
+            setting = _Setting(self._lab_study, self._lab_number, self.bits, self.margin, self.title)
         try:
             check_setting(setting.bits, setting.margin)
             _check_channel(setting.study, self.channel)
         except ValueError as exception:
             self._report(exception)
             return
-        wanted = (setting.number, setting.bits, setting.margin)
+        wanted = (setting.number, setting.bits, setting.margin, setting.title)
         with self._lab_lock:
             known, self._lab_requested = self._lab_requested == wanted, wanted
         if known:  # only the channel changed, or a wrong value was taken back
@@ -338,7 +346,7 @@ class MaskView(LabWidget):
             "kind": "frame",
             "seq": self._lab_sequence,
             "layer": setting.number,
-            "name": setting.study.layer.name,
+            "heading": setting.heading,
             "shape": list(setting.study.shape[1:]),
             "bits": setting.bits,
             "margin": setting.margin,
@@ -365,7 +373,7 @@ class MaskView(LabWidget):
             self._confirm(int(content["seq"]), float(content.get("ms", 0)))
         elif kind == "probe":
             with self._lab_lock:
-                setting = _Setting(self._lab_study, self._lab_number, self.bits, self.margin)
+                setting = _Setting(self._lab_study, self._lab_number, self.bits, self.margin, self.title)
             place = (int(content["channel"]), int(content["row"]), int(content["column"]))
             self._lab_probes.submit(_Probe(setting, str(content["id"]), *place))
 

@@ -166,6 +166,31 @@ def test_a_file_that_is_no_picture_is_reported_in_the_widget(lab: Page, tmp_path
     expect(lab.get_by_label("Image", exact=True)).not_to_have_value("notes.png")
 
 
+def test_the_canvas_is_walked_with_plain_keys_inside_the_notebook(lab: Page):
+    canvas = canvas_of(lab)
+    canvas.focus()
+    lab.keyboard.press("ArrowRight")
+    lab.keyboard.press("Enter")
+    wait_label(lab, "channel 1 of 64")
+    lab.keyboard.press("ArrowDown")
+    expect(lab.locator(".seer-mask .read")).to_contain_text("Full-precision sum", timeout=STEP_MS)
+    lab.keyboard.press("Escape")
+    wait_label(lab, ", 64 channels of 224")
+    expect(lab.locator(".jp-Notebook .jp-Cell")).to_have_count(1)  # no key became a command of the notebook
+
+
+def test_a_reloaded_page_shows_the_live_lab_again(lab: Page):
+    label = wait_label(lab, "4 bits")
+    lab.get_by_role("menuitem", name="File", exact=True).click()
+    with lab.expect_response(lambda response: response.request.method == "PUT" and "/api/contents/" in response.url):
+        lab.get_by_role("menuitem", name=re.compile("^Save Notebook(?! As)")).click()
+    lab.reload(timeout=START_MS)
+    expect(canvas_of(lab)).to_have_attribute("aria-label", label, timeout=START_MS)
+    lab.get_by_role("slider", name="Bits", exact=True).focus()
+    lab.keyboard.press("ArrowLeft")
+    wait_label(lab, "3 bits")
+
+
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("01_*.ipynb")), ids=lambda path: path.name)
 def test_the_first_guided_notebook_runs_and_draws(page: Page, server, folder, errors, notebook):
     (folder / notebook.name).write_bytes(notebook.read_bytes())

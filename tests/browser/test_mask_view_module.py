@@ -72,7 +72,7 @@ def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="fe
         "wasted": predicted & ~truth,
     }
     return {
-        "kind": "frame", "seq": seq, "layer": layer, "name": name, "shape": list(predicted.shape), "bits": bits, "margin": 0,
+        "kind": "frame", "seq": seq, "layer": layer, "heading": name, "shape": list(predicted.shape), "bits": bits, "margin": 0,
         "counts": {key: int(part.sum()) for key, part in parts.items()},
         "channels": {key: part.sum((1, 2)).tolist() for key, part in parts.items()},
         "truth": with_truth, "busy": False,
@@ -183,7 +183,7 @@ def open_bench(page):
         page.add_script_tag(content=FAKE_MODEL)
         page.evaluate(
             """async (address) => { window.module = await import(address + "mask_view.js");
-            window.model = makeModel({ bits: 4, margin: 0, channel: -1, mode: "difference", probe: [], error: "", title: "" });
+            window.model = makeModel({ bits: 4, margin: 0, channel: -1, mode: "difference", probe: [], error: "" });
             window.stop = module.default.render({ model, el: document.querySelector("#first") }); }""",
             ADDRESS,
         )

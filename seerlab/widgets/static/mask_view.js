@@ -189,6 +189,8 @@ function render({ model, el }) {
 <div class="read" aria-live="polite"></div></div></div><div class="help" id="${uid}-help"></div>`;
 	const parts = [".title", ".stage", ".side", "canvas", ".busy", "[role=alert]", ".read", ".help"];
 	const [title, stage, side, canvas, busy, alert, read, help] = parts.map((part) => root.querySelector(part));
+	/* JupyterLab takes plain keys for itself unless the focused element says otherwise. */
+	for (const part of root.querySelectorAll("canvas, button, input")) part.dataset.lmSuppressShortcuts = "true";
 	const [back, zoomOut, zoomIn] = root.querySelectorAll("button");
 	const radios = [...root.querySelectorAll("input")];
 	const rows = [...root.querySelectorAll(".legend tr")];
@@ -423,7 +425,7 @@ function render({ model, el }) {
 		}
 		const size = `${k < 0 ? "" : `channel ${k} of `}${K} channels of ${P} x ${Q}`;
 		const setting = `${frame.bits} bit${frame.bits === 1 ? "" : "s"}${frame.margin ? `, margin ${frame.margin}` : ""}`;
-		const heading = model.get("title") || frame.name;
+		const heading = frame.heading;
 		title.innerHTML = `${escaped(heading)} <small>${size.replace("x", "\u00d7")}, ${setting}</small>`;
 		title.title = title.textContent;
 		const list = kinds.map((c) => `${whole(counts[c])} ${WORDS[c]}`).join(", ");
@@ -703,7 +705,7 @@ function render({ model, el }) {
 	listen(zoomIn, "click", () => enlarge());
 	for (const input of radios) listen(input, "change", () => save("mode", input.value));
 
-	const events = [["msg:custom", receive], ["change:mode", schedule], ["change:title", schedule], ["change:channel", level0], ["change:probe", moved], ["change:error", showError]];
+	const events = [["msg:custom", receive], ["change:mode", schedule], ["change:channel", level0], ["change:probe", moved], ["change:error", showError]];
 	for (const [name, handler] of events) model.on(name, handler);
 	const sizes = new ResizeObserver(resize);
 	sizes.observe(root);
