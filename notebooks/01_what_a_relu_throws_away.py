@@ -28,7 +28,9 @@
 try:
     import seerlab as sl
 except ImportError as error:
-    raise SystemExit(f"seerlab is not ready in this kernel ({error}). Close this, run `make lab` in its folder and open the notebook again.") from error
+    raise SystemExit(
+        f"seerlab is not ready in this kernel ({error}). Close this, run `make lab` in its folder and open the notebook again."
+    ) from error
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -195,6 +197,7 @@ pd.DataFrame(rows).style.format("{:.1f}", subset=[c for c in rows[0] if c != "la
 
 # %%
 my_bits = None  # your answer
+
 
 # %%
 def check_my_bits(answer):

@@ -33,6 +33,10 @@ SUM_LIMIT = 2**30  # sums stay below half the int32 range, which leaves the othe
 S16_MAX = 2**15 - 1  # what a pair sum of two products may reach before 16-bit arithmetic saturates
 
 LANES = 16  # output channels per vector, `kLanes` of integer_conv.h
+PACKED_PER_US = (
+    5_000  # numbers quantised and packed by one thread (AVX-512): only decides when a thread is worth its start
+)
+MACS_PER_US = 200_000  # likewise, multiply-adds of small integers
 QUAD = 4  # input channels per 32-bit lane, `kQuad` of integer_conv.h
 CHANNELS_PER_BLOCK = 32  # output channels that share one plane of sums
 
@@ -193,7 +197,7 @@ def quantise_input(x: Tensor, scale: Tensor, bits: int, signed: bool, implementa
     def quantise_lines(start: int, stop: int) -> None:
         _integer_conv.quantise(lines, line_scale, low, high, out, start, stop, level)
 
-    run_blocks(quantise_lines, len(lines))
+    run_blocks(quantise_lines, len(lines), x.numel() / PACKED_PER_US)
     return codes
 
 
@@ -252,14 +256,14 @@ def integer_conv(
     def pack_rows(start: int, stop: int) -> None:
         plan.pack_codes(codes, offset, packed, start, stop)
 
-    run_blocks(pack_rows, len(x_codes) * plan.packed_rows)
+    run_blocks(pack_rows, len(x_codes) * plan.packed_rows, x_codes.numel() / PACKED_PER_US)
     sums = torch.empty(layer.out_shape, dtype=torch.int32)
     first, out, weight = layer.start_values(bias, offset).numpy(), sums.numpy(), weights.packed.numpy()
 
     def convolve(start: int, stop: int) -> None:
         plan.sums(packed, weight, first, out, start, stop)
 
-    run_blocks(convolve, len(x_codes) * plan.blocks)
+    run_blocks(convolve, len(x_codes) * plan.blocks, layer.macs / MACS_PER_US)
     return sums
 
 
@@ -364,7 +368,7 @@ def predict_mask(
     def pack_rows(start: int, stop: int) -> None:
         plan.pack_floats(numbers, scales, low, high, offset, packed, start, stop)
 
-    run_blocks(pack_rows, len(x) * plan.packed_rows)
+    run_blocks(pack_rows, len(x) * plan.packed_rows, x.numel() / PACKED_PER_US)
     mask = torch.empty(layer.out_shape, dtype=torch.bool)
     first, out, weight = (
         layer.start_values(bias, offset).numpy(),
@@ -376,7 +380,7 @@ def predict_mask(
     def convolve(start: int, stop: int) -> None:
         plan.mask(packed, weight, first, shortcut, threshold, out, start, stop)
 
-    run_blocks(convolve, len(x) * plan.blocks)
+    run_blocks(convolve, len(x) * plan.blocks, layer.macs / MACS_PER_US)
     return mask
 
 
@@ -457,6 +461,11 @@ class _Layer:
                 )
             out_size.append((n + 2 * p - reach) // s + 1)
         return cls(in_shape, weights, stride, padding, dilation, (batch, filters, out_size[0], out_size[1]))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the dense convolution."""
+        return math.prod(self.out_shape) * math.prod(self.weights.codes.shape[1:])
 
     @property
     def out_size(self) -> Pair:

@@ -27,6 +27,9 @@ PATCH_FILTERS = 8  # output channels that repay copying the inputs of every outp
 TILE_BYTES = 64 * 1024  # input of one tile and pass; with 36 KB maps of 14 x 14 and 7 x 7 are up to a fifth slower
 MAX_TILE_ROWS = 16  # no further gain once 12 live outputs per tile and output channel are common
 MAX_COLUMN_ROWS = 64  # with neighbouring outputs as the vector a row is one item only, and tiles are cheap to have tall
+MACS_PER_US = (
+    100_000  # about a full mask by one thread and half of that kept: only decides when a thread is worth its start
+)
 OFFSET_LIMIT = 2**16  # positions inside a tile are stored in 16 bits
 
 
@@ -203,7 +206,8 @@ def masked_conv2d(
         (lower, upper, fill),
         _plan(shape, weights, stride, dilation),
     )
-    run_blocks(blocks, blocks.count)
+    macs = math.prod(shape) * math.prod(weights.weight.shape[1:])
+    run_blocks(blocks, blocks.count, macs / MACS_PER_US)
     return out
 
 

@@ -177,7 +177,9 @@ def input_scale(x: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     ValueError
         If `x` holds NaN or infinite values.
     """
-    low, high = torch.aminmax(x.flatten(1), dim=1) if x.numel() else (x.new_zeros(len(x)), x.new_zeros(len(x)))
+    # Picture by picture: torch's reduction over all of a tensor is vectorised, the one along a dimension is not.
+    extremes = [torch.aminmax(picture) for picture in x] if x.numel() else []
+    low, high = (torch.stack([e[i] for e in extremes]) if extremes else x.new_zeros(len(x)) for i in (0, 1))
     if not bool(torch.isfinite(low + high).all()):
         raise ValueError("the layer's input holds NaN or infinite values; a prediction from it would mean nothing")
     signed = (low < 0) if settings.input_range == "auto" else torch.ones_like(low, dtype=torch.bool)

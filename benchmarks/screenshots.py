@@ -1,0 +1,83 @@
+"""Pictures of the lab for the README, taken in a real JupyterLab: light and dark, all channels and one output.
+
+python benchmarks/screenshots.py docs
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.browser.jupyterlab_server import jupyterlab, write_notebook
+
+START_MS = 120_000
+CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3)\nlab'
+CANVAS = "canvas[role=img][data-frame]"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+
+def open_lab(page: Page, address: str) -> None:
+    """Run the notebook and wait until picture, times and charts are there."""
+    page.goto(f"{address}/lab/tree/lab.ipynb?reset", timeout=START_MS)
+    expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(f"() => Number(document.querySelector('{CANVAS}')?.dataset.frame) > 0", timeout=START_MS)
+    expect(page.locator(".seerlab-panel")).to_contain_text(re.compile("Sparse|winner"), timeout=START_MS)
+    expect(page.locator(".seerlab-charts .bars path").first).to_be_attached(timeout=START_MS)
+
+
+def show_one_output(page: Page) -> None:
+    """Go to a channel and from there to one of its outputs, by keyboard."""
+    page.locator(CANVAS).focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    while page.locator(CANVAS).get_attribute("data-level") != "pixel":
+        page.keyboard.press("+")
+    expect(page.locator(".seer-mask .taps table")).to_have_count(2, timeout=START_MS)
+
+
+def save(page: Page, file: Path) -> None:
+    """Save the notebook's cell in 256 colours, which these pictures do not exceed visibly."""
+    page.locator(".jp-Cell").first.screenshot(path=file)
+    Image.open(file).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        file, optimize=True
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--width", type=int, default=1500)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    chromium = os.environ.get("SEERLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    for name, theme in THEMES.items():
+        with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+            notebooks = Path(scratch, "notebooks")
+            notebooks.mkdir()
+            write_notebook(notebooks / "lab.ipynb", CODE)
+            with jupyterlab(notebooks, Path(scratch, "jupyter"), theme) as address:
+                browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+                page = browser.new_page(viewport={"width": arguments.width, "height": 1250})
+                open_lab(page, address)
+                save(page, arguments.folder / f"lab_{name}.png")
+                show_one_output(page)
+                save(page, arguments.folder / f"output_{name}.png")
+                browser.close()
+
+
+if __name__ == "__main__":
+    main()
