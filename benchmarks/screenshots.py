@@ -22,6 +22,7 @@ from tests.browser.jupyterlab_server import jupyterlab, write_notebook
 START_MS = 120_000
 CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3)\nlab'
 CANVAS = "canvas[role=img][data-frame]"
+HEIGHT = 1500  # a cell taller than the notebook would be cut by the status bar
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
@@ -29,6 +30,7 @@ def open_lab(page: Page, address: str) -> None:
     """Run the notebook and wait until picture, times and charts are there."""
     page.goto(f"{address}/lab/tree/lab.ipynb?reset", timeout=START_MS)
     expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
+    page.get_by_role("tab", name=re.compile("^File Browser")).click()  # the open side bar closes
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.wait_for_function(f"() => Number(document.querySelector('{CANVAS}')?.dataset.frame) > 0", timeout=START_MS)
@@ -59,7 +61,7 @@ def save(page: Page, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--width", type=int, default=1500)
+    parser.add_argument("--width", type=int, default=1560)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("SEERLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -71,7 +73,7 @@ def main() -> None:
             write_notebook(notebooks / "lab.ipynb", CODE)
             with jupyterlab(notebooks, Path(scratch, "jupyter"), theme) as address:
                 browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-                page = browser.new_page(viewport={"width": arguments.width, "height": 1250})
+                page = browser.new_page(viewport={"width": arguments.width, "height": HEIGHT})
                 open_lab(page, address)
                 save(page, arguments.folder / f"lab_{name}.png")
                 show_one_output(page)
