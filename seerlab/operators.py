@@ -142,8 +142,9 @@ def refuse_unfit(model: nn.Module) -> None:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; pass net.model of a loaded network")
     training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
     if training:
+        more = f" and {len(training) - 1} more" if len(training) > 1 else ""
         raise ValueError(
-            f"the model is in training mode (module {training[0]!r} and {len(training) - 1} more): "
+            f"the model is in training mode (module {training[0]!r}{more}): "
             "BatchNorm and dropout would act otherwise than in use; call model.eval() first"
         )
     for name, parameter in model.named_parameters():

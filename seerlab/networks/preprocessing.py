@@ -145,7 +145,7 @@ def _planes(image: Picture) -> list[Image.Image]:
     values = array.astype(np.float32)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
-        raise ValueError(f"the picture holds NaN or infinity in {bad} of {values.size} values")
+        raise ValueError(f"the picture holds NaN or infinity in {bad} of {values.size} values: replace them first")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise ValueError(f"the picture's values span {low:g} to {high:g}: floating point pictures go from 0 to 1")

@@ -46,7 +46,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # a damaged file can raise any kind of error
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path} cannot be read as {path.suffix}, it is damaged, incomplete or of another kind: {cause}"
+            f"{path} cannot be read as {path.suffix}, it is damaged, incomplete or of another kind ({cause}): "
+            "get the file again, or pass another"
         ) from error
     if not isinstance(state, Mapping) or not state:
         raise ValueError(f"{path} holds {_kind(state)}, not a state dict of named tensors")
