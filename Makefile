@@ -15,7 +15,7 @@ BUILD_FILES := pyproject.toml meson.build $(shell find ext -type f)
 .PHONY: lab test install lint bench clean
 
 lab: install
-	$(BIN)/jupyter lab $(AS_ROOT) $(FIRST_NOTEBOOK) $(LAB_ARGS)
+	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir=$(CURDIR) $(FIRST_NOTEBOOK) $(LAB_ARGS)
 
 test: install
 	sh tests/browser/ensure_chromium.sh $(BIN)/python

@@ -25,9 +25,10 @@ ALLOWED = {
     "networks": set(),
     "measure": set(),
     "layers": {"operators"},
+    "encodings": {"kernels"},
     "seernet": {"kernels", "layers", "operators"},
-    "engine": {"kernels", "layers", "operators", "seernet", "networks", "measure"},
-    "widgets": {"engine", "layers", "seernet", "networks", "measure", "operators"},
+    "engine": {"encodings", "kernels", "layers", "operators", "seernet", "networks", "measure"},
+    "widgets": {"encodings", "engine", "layers", "seernet", "networks", "measure", "operators"},
     "cli": {"kernels", "networks"},
 }
 
@@ -118,7 +119,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert len(expected) > 20
     assert not expected - held
-    for module in ("_simd", "_integer_conv", "_masked_conv"):
+    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv"):
         assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
 
 

@@ -23,7 +23,7 @@ Places = NDArray[np.int64]
 Arrays = dict[str, NDArray[np.generic]]
 
 LANES = 16  # floats of the widest vector
-MAX_FILTERS = 128  # per block of work: as in convolve.cpp; every block walks the whole index, so that fewer are better
+MAX_FILTERS = 256  # per block of work: as in convolve.cpp; every block walks the whole index, so that fewer are better
 MACS_PER_US = 8000  # of one thread, roughly: tells work that is too small for threads
 SPARE = 2  # the encoders write up to two entries beyond the last one they keep
 
