@@ -21,20 +21,23 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import seernet
+    from . import encodings, seernet
     from .layers import ConvLayer, conv_layers
     from .networks import Network, describe, list_networks, load, sample_images
+    from .widgets.encoding_view import EncodingView
     from .widgets.lab import Lab
     from .widgets.mask_view import MaskView
 
 # Public name: module it lives in (None: the name is a module itself).
 _PUBLIC: dict[str, str | None] = {
     "ConvLayer": "layers",
+    "EncodingView": "widgets.encoding_view",
     "Lab": "widgets.lab",
     "MaskView": "widgets.mask_view",
     "Network": "networks",
     "conv_layers": "layers",
     "describe": "networks",
+    "encodings": None,
     "list_networks": "networks",
     "load": "networks",
     "sample_images": "networks",
@@ -43,12 +46,14 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "ConvLayer",
+    "EncodingView",
     "Lab",
     "MaskView",
     "Network",
     "__version__",
     "conv_layers",
     "describe",
+    "encodings",
     "list_networks",
     "load",
     "sample_images",

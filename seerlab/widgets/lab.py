@@ -134,10 +134,8 @@ class Lab(ipywidgets.VBox):
         self._lab_closed = True  # until there is something to close
         self._lab_measuring = True
         self._lab_session = session  # what the lists offer
-        self._lab_shown = (
-            session,
-            first.name,
-        )  # what the canvas shows; the same network's unless none of its layers is predicted
+        # What the canvas shows: the same network's, unless none of its layers is predicted.
+        self._lab_shown = (session, first.name)
         self.view = MaskView(first, bits=bits, margin=margin, channel=channel)
         self.view.title = _title(session, first.name)
         self._lab_controls = Controls(self._lab_upload)

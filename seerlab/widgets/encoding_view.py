@@ -1,0 +1,598 @@
+"""The encoding view: a sparse map, the arrays it is stored as, and the convolution replayed from those arrays alone.
+
+The protocol is that of the mask view: frames are custom messages, confirmed by number once drawn, at most `FRAMES_UNDERWAY`
+unconfirmed, behind them only the newest waits, and a view that says "ready" starts afresh. A frame holds what is on screen and no
+more: 1 bit per element with all channels, the values and the encoder's arrays with one. The browser replays the convolution from
+those arrays, so that stepping costs no trip to the kernel. Bytes follow a frame unless a newer request waits; times are measured
+by a second worker once nothing has moved for `REST_S`, and given up when something does.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import traitlets
+from PIL import Image, ImageDraw, ImageFont
+
+from seerlab.engine.encoding_study import EncodingStudy, EncodingTimes, check_epsilon
+from seerlab.engine.latest import LatestWins
+from seerlab.layers import ConvLayer
+from seerlab.measure import Interrupted
+
+from ._base import LabWidget, error_text, refuse_unknown
+from .mask_view import ALL_CHANNELS, FRAMES_UNDERWAY, STATIC
+from .panel import milliseconds, share, size, threads
+
+# Two files, each with one concern, sent as one module: a widget's module cannot import a neighbour.
+ESM = "".join((STATIC / name).read_text() for name in ("encoding_arrays.js", "encoding_view.js"))
+METHOD_NAMES = {"im2col": "im2col", "mec": "MEC", "cscc": "CSCC", "cpo": "CPO", "cps": "CPS", "zvc": "ZVC"}
+REST_S = 0.4  # longer than a hand pauses while it drags a slider: measuring takes a processor for a while
+RAW_MARK = 0.4  # share of a bar's width at which the raw map ends; im2col, up to 49 times as large, is cut and says so
+DEFAULT_METHODS = ("cpo", "zvc")  # the second where the first is not defined
+STILL_WIDTH, STILL_HEIGHT, STILL_LINE = 720, 480, 18
+STILL_ZERO = (239, 241, 243)
+STILL_RAMP = ((127, 205, 187), (65, 182, 196), (29, 145, 192), (34, 94, 168), (12, 44, 132))  # those of the light page
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """One request: a layer with its number, and what to show of it."""
+
+    study: EncodingStudy
+    number: int
+    method: str
+    epsilon: float
+    channel: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """One picture, ready to be sent."""
+
+    setting: _Setting
+    content: dict[str, Any]
+    buffers: list[bytes]
+    compute_ms: float
+
+
+class EncodingView(LabWidget):
+    """Canvas view of a layer's input as im2col, MEC, CSCC, CPO, CPS or ZVC stores it.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        Its input is shown, as its kernel, stride and padding see it; of several pictures the first.
+    method : {"im2col", "mec", "cscc", "cpo", "cps", "zvc"}, optional
+        Format to step through; without it "cpo", or "zvc" for a dilated layer.
+    epsilon : float
+        Values of at most this size are set to zero first; in the units of the map, 0 or more.
+    channel : int, optional
+        Channel to open, or -1 for all as a mosaic; without it the mosaic, or the only channel.
+
+    Attributes
+    ----------
+    method, epsilon, channel : traits
+        As above; they can be set at any time and linked. What is not possible shows as text in the view.
+    entry : int
+        Stored number the replay stands at, from 0; changes of method, channel or layer set it to 0.
+    title : str
+        Heading; the layer's name when empty.
+    error : str
+        What is wrong, in one sentence with a remedy; empty when all is well.
+    figures : dict
+        ``EncodingStudy.figures`` of the latest setting; lives in Python only.
+    times : dict
+        ``EncodingTimes.summary()`` of the latest measurement; empty before it. Measured only while a view is shown.
+
+    Raises
+    ------
+    TypeError
+        For an unknown keyword argument.
+    ValueError
+        If the layer's input is empty or not finite, or `method`, `epsilon` or `channel` is not possible for it.
+    """
+
+    _esm = ESM
+    _css = STATIC / "encoding_view.css"
+
+    method = traitlets.Unicode("cpo").tag(sync=True)
+    epsilon = traitlets.Float(0.0).tag(sync=True)
+    channel = traitlets.Int(ALL_CHANNELS).tag(sync=True)
+    entry = traitlets.Int(0).tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    figures = traitlets.Dict()
+    times = traitlets.Dict()
+
+    def __init__(
+        self,
+        layer: ConvLayer,
+        *,
+        method: str | None = None,
+        epsilon: float = 0.0,
+        channel: int | None = None,
+        **refused: object,
+    ) -> None:
+        refuse_unknown("EncodingView", refused, ("layer", "method", "epsilon", "channel"))
+        study = EncodingStudy(layer)
+        if method is None:
+            method = next(name for name in DEFAULT_METHODS if study.refusal(name) is None)
+        if channel is None:
+            channel = 0 if study.shape[0] == 1 else ALL_CHANNELS
+        _check(study, method, epsilon, channel)
+        self._lab_lock = threading.RLock()
+        self._lab_study = study
+        self._lab_number = 1
+        self._lab_frame: _Frame | None = None
+        self._lab_extras: dict[str, dict[str, Any]] = {}  # latest message of figures and of times
+        self._lab_failure: BaseException | None = None
+        self._lab_requested: tuple[object, ...] | None = None
+        self._lab_viewed = False  # whether a view has ever asked for a frame
+        self._lab_sequence = 0
+        self._lab_underway: dict[int, float] = {}  # number of each unconfirmed frame, and when it left
+        self._lab_waits = False  # whether the latest frame still has to be sent
+        self._lab_stats: dict[str, float] = dict.fromkeys(
+            (
+                "frames_sent",
+                "frames_confirmed",
+                "frames_dropped",
+                "bytes_sent",
+                "compute_ms",
+                "draw_ms",
+                "round_trip_ms",
+            ),
+            0,
+        )
+        self._lab_frames = LatestWins(_framed, self._deliver, self._failed, name="seerlab-encoding-view")
+        self._lab_clock = LatestWins(self._measure, self._measured, self._unmeasured, name="seerlab-encoding-times")
+        super().__init__(method=method, epsilon=float(epsilon), channel=channel)
+        self.on_msg(self._receive)
+        self.observe(self._setting_changed, names=["method", "epsilon", "channel"])
+        self._submit()
+
+    # --- what a user calls ---
+
+    @property
+    def layer(self) -> ConvLayer:
+        """The layer on screen; `show` changes it."""
+        with self._lab_lock:
+            return self._lab_study.layer
+
+    def show(self, layer: ConvLayer, title: str = "") -> None:
+        """Show another layer with the same method; what is wrong with it shows as text, and the picture stays.
+
+        Epsilon goes back to 0: it is in the units of the map, and every layer has its own.
+
+        Parameters
+        ----------
+        layer : ConvLayer
+        title : str
+            Heading; the layer's name when empty.
+        """
+        try:
+            study = EncodingStudy(layer)
+        except ValueError as exception:
+            self._report(exception)
+            return
+        channel = self.channel if self.channel < study.shape[0] else ALL_CHANNELS
+        with self._lab_lock:
+            self._lab_study = study
+            self._lab_number += 1
+        with self.hold_trait_notifications():
+            self.title = title
+            self.epsilon = 0.0
+            self.channel = 0 if study.shape[0] == 1 else channel
+            self.entry = 0
+        self._submit()
+
+    def compute(self, method: str | None = None, epsilon: float | None = None) -> dict[str, Any]:
+        """Encode now, without any view, and wait for the figures.
+
+        Parameters
+        ----------
+        method, epsilon : optional
+            Set the traits of these names first.
+
+        Returns
+        -------
+        dict
+            `figures`.
+
+        Raises
+        ------
+        ValueError
+            If `method` or `epsilon` is not possible for the layer.
+        RuntimeError
+            If the view is closed, or when called by an observer of `figures`, which runs on the worker itself.
+        """
+        if self.closed:
+            raise RuntimeError("this view is closed; make a new EncodingView(layer)")
+        wanted = (self.method if method is None else method, self.epsilon if epsilon is None else epsilon)
+        _check(self._lab_study, *wanted, self.channel)
+        with self.hold_trait_notifications():
+            self.method, self.epsilon = wanted
+        self._submit()
+        self._lab_frames.wait_idle()
+        if self._lab_failure is not None:
+            raise self._lab_failure
+        return dict(self.figures)
+
+    def get_stats(self) -> dict[str, float]:
+        """What the view did so far, named as in `MaskView.get_stats`."""
+        requests = self._lab_frames.statistics
+        with self._lab_lock:
+            return {**vars(requests), **self._lab_stats, "frames_underway": len(self._lab_underway)}
+
+    def to_png(self) -> bytes:
+        """Draw the map with its overlap classes and bytes as a PNG file, for readers without a kernel."""
+        if self.closed:
+            return b""
+        self._lab_frames.wait_idle()
+        with self._lab_lock:
+            frame = self._lab_frame
+        return b"" if frame is None else _still(frame.setting, self.title)
+
+    # --- computing, on the worker ---
+
+    def _setting_changed(self, change: Mapping[str, Any]) -> None:
+        if change["name"] != "epsilon":
+            self.entry = 0
+        self._submit()
+
+    def _submit(self) -> None:
+        """Ask the worker for the present setting, or say what is wrong with it."""
+        if self.closed:
+            return
+        with self._lab_lock:
+            setting = _Setting(self._lab_study, self._lab_number, self.method, self.epsilon, self.channel)
+        try:
+            _check(setting.study, setting.method, setting.epsilon, setting.channel)
+        except ValueError as exception:
+            self._report(exception)
+            return
+        wanted = (setting.number, setting.method, setting.epsilon, setting.channel)
+        with self._lab_lock:
+            known, self._lab_requested = self._lab_requested == wanted, wanted
+        if known:  # a wrong value was taken back
+            self._lab_failure = None
+            self.error = ""
+            return
+        if self._lab_viewed:
+            self.send({"kind": "busy"})
+        self._lab_frames.submit(setting)
+
+    def _deliver(self, setting: _Setting, frame: _Frame) -> None:
+        with self._lab_lock:
+            if setting.number != self._lab_number:
+                return  # another layer is shown by now
+            self._lab_frame = frame
+            self._lab_failure = None
+            self._lab_stats["compute_ms"] = frame.compute_ms
+            self._lab_stats["frames_dropped"] += self._lab_waits
+            self._lab_waits = True
+            self._send_frame()
+        if self._lab_frames.waiting:
+            return  # bytes take longer than the picture, and would be those of the past
+        figures = setting.study.figures(setting.epsilon)
+        self._extra({"kind": "figures", "layer": setting.number, "epsilon": setting.epsilon,
+                     "html": figures_html(figures, setting.method)})  # fmt: skip
+        self.error = ""
+        self.figures = figures
+        if self._lab_viewed and not self.closed:
+            self._lab_clock.submit(setting)
+
+    def _failed(self, _setting: _Setting, exception: BaseException) -> None:
+        with self._lab_lock:
+            self._lab_requested = None  # asking again tries again
+        self._report(exception)
+
+    def _report(self, exception: BaseException) -> None:
+        self._lab_failure = exception
+        self.error = error_text(exception)
+        if self._lab_viewed:
+            self.send({"kind": "idle"})
+
+    # --- measuring, on a worker of its own: a slow format must not hold the next picture up ---
+
+    def _measure(self, setting: _Setting) -> EncodingTimes | None:
+        def moved() -> bool:
+            return self.closed or self._lab_clock.waiting or not self._lab_frames.idle
+
+        if self._lab_clock.overtaken(REST_S) or moved():
+            return None
+        return setting.study.times(setting.epsilon, setting.method, stop=moved)
+
+    def _measured(self, setting: _Setting, times: EncodingTimes | None) -> None:
+        if times is None or setting.number != self._lab_number:
+            return
+        self._extra({"kind": "times", "layer": setting.number, "epsilon": setting.epsilon, "method": setting.method,
+                     "html": times_html(times)})  # fmt: skip
+        self.times = times.summary()
+
+    def _unmeasured(self, _setting: _Setting, exception: BaseException) -> None:
+        if not isinstance(exception, Interrupted):
+            self._report(exception)
+
+    # --- sending ---
+
+    def _extra(self, content: dict[str, Any]) -> None:
+        with self._lab_lock:
+            self._lab_extras[content["kind"]] = content
+            viewed = self._lab_viewed
+        if viewed:
+            self.send(content)
+
+    def _send_frame(self) -> None:
+        """Send the latest frame if it waits and the views keep up. Called with the lock held."""
+        frame = self._lab_frame
+        if frame is None or not self._lab_waits or not self._lab_viewed or len(self._lab_underway) >= FRAMES_UNDERWAY:
+            return
+        self._lab_sequence += 1
+        self._lab_underway[self._lab_sequence] = time.perf_counter()
+        self._lab_waits = False
+        self._lab_stats["frames_sent"] += 1
+        self._lab_stats["bytes_sent"] = sum(map(len, frame.buffers))
+        self.send({**frame.content, "seq": self._lab_sequence, "busy": self._lab_frames.waiting}, frame.buffers)
+
+    def _receive(self, _widget: object, content: Any, _buffers: object) -> None:
+        """Take a message of a view; on whichever thread the kernel chooses."""
+        if self.closed or not isinstance(content, dict):
+            return
+        kind = content.get("kind")
+        if kind == "ready":
+            with self._lab_lock:
+                new = not self._lab_viewed
+                self._lab_viewed = True
+                self._lab_underway.clear()
+                self._lab_waits = True
+                self._send_frame()
+                extras, frame = list(self._lab_extras.values()), self._lab_frame
+            for extra in extras:
+                self.send(extra)
+            if new and frame is not None:
+                self._lab_clock.submit(frame.setting)
+        elif kind == "drawn":
+            self._confirm(int(content["seq"]), float(content.get("ms", 0)))
+
+    def _confirm(self, sequence: int, draw_ms: float) -> None:
+        with self._lab_lock:
+            left = self._lab_underway.get(sequence)
+            if left is not None:
+                self._lab_stats["round_trip_ms"] = 1e3 * (time.perf_counter() - left)
+                self._lab_stats["draw_ms"] = draw_ms
+            # Views draw only the newest of several frames: its confirmation stands for the older ones.
+            for number in [n for n in self._lab_underway if n <= sequence]:
+                del self._lab_underway[number]
+                self._lab_stats["frames_confirmed"] += 1
+            self._send_frame()
+
+    def _release(self) -> None:
+        self._lab_frames.close()
+        self._lab_clock.close()
+        with self._lab_lock:
+            self._lab_frame = None
+            self._lab_extras.clear()
+            self._lab_underway.clear()
+
+
+def _check(study: EncodingStudy, method: str, epsilon: object, channel: object) -> None:
+    reason = study.refusal(method)
+    if reason is not None:
+        raise ValueError(reason)
+    check_epsilon(epsilon)
+    channels = study.shape[0]
+    if isinstance(channel, bool) or not isinstance(channel, int) or not ALL_CHANNELS <= channel < channels:
+        raise ValueError(
+            f"channel={channel!r} does not exist in the input of layer {study.layer.name!r}: choose 0 to {channels - 1}, "
+            "or -1 for all channels"
+        )
+
+
+def _framed(setting: _Setting) -> _Frame:
+    """Make the picture of a setting."""
+    start = time.perf_counter()
+    study, epsilon, channel = setting.study, setting.epsilon, setting.channel
+    geometry, layer = study.geometry, study.layer
+    one = None if channel < 0 else channel
+    nonzeros, counts = study.counts(epsilon, one)
+    content: dict[str, Any] = {
+        "kind": "frame",
+        "layer": setting.number,
+        "name": layer.name,
+        "shape": list(study.shape),
+        "kernel": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "dilation": list(layer.dilation),
+        "padding": list(geometry.corner),
+        "padded": list(geometry.padded),
+        "outputs": list(geometry.out),
+        "facts": _facts(study),
+        "words": _words(setting, nonzeros, counts),
+        "legend": _legend(setting, nonzeros, counts),
+        "method": setting.method,
+        "epsilon": epsilon,
+        "epsilon_max": study.epsilon_max,
+        "channel": channel,
+        "firsts": study.firsts.tolist(),
+        "types": study.types.tolist(),
+        "kinds": study.kinds,
+        "nonzeros": nonzeros,
+        "counts": counts,
+    }
+    if one is None:
+        buffers = [study.bits(epsilon)]
+    else:
+        arrays = study.arrays(epsilon, setting.method, one)
+        content["filter"], content["weights"] = study.weights(one)
+        content["sizes"] = [[name, array.size, str(array.dtype)] for name, array in arrays.items()]
+        buffers = [study.sparse(epsilon)[one].tobytes(), *(array.tobytes() for array in arrays.values())]
+    return _Frame(setting, content, buffers, 1e3 * (time.perf_counter() - start))
+
+
+def _facts(study: EncodingStudy) -> str:
+    layer = study.layer
+    channels, height, width = study.shape
+    parts = [
+        f"{channels} channel{'s' * (channels > 1)} of {height} × {width}",
+        "kernel {} × {}".format(*layer.kernel_size),
+        "stride " + _pair(layer.stride),
+        "padding " + _pair(layer.padding),
+    ]
+    if max(layer.dilation) > 1:
+        parts.append("dilation " + _pair(layer.dilation))
+    return ", ".join(parts)
+
+
+def _elements(setting: _Setting) -> int:
+    """Elements of what is on screen."""
+    channels, height, width = setting.study.shape
+    return height * width * (channels if setting.channel < 0 else 1)
+
+
+def _words(setting: _Setting, nonzeros: int, counts: list[int]) -> str:
+    elements = _elements(setting)
+    kinds = ", ".join(f"{count:,} of type {kind}" for kind, count in enumerate(counts))
+    return f"{nonzeros:,} of {elements:,} elements are not zero (density {share(nonzeros / elements)}): {kinds}"
+
+
+def _legend(setting: _Setting, nonzeros: int, counts: list[int]) -> str:
+    """Classes of overlap with their counts; colours are the view's, by the style sheet's variables."""
+    rows = [
+        f'<tr><td><i style="background:var(--t{kind});color:var(--i{kind})">{kind}</i></td>'
+        f'<th scope="row">type {kind}: {kind + 1} column{"s" * (kind > 0)}</th><td>{count:,}</td></tr>'
+        for kind, count in enumerate(counts)
+    ]
+    zero = f"zero (size at most {setting.epsilon:.3g})" if setting.epsilon else "zero"
+    rows.append(
+        f'<tr><td><i class="zero"></i></td><th scope="row">{zero}</th><td>{_elements(setting) - nonzeros:,}</td></tr>'
+    )
+    note = setting.study.note
+    remark = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f"<table><caption>Overlap: output columns an element feeds</caption><tbody>{''.join(rows)}</tbody></table>{remark}"
+
+
+def _pair(values: tuple[int, int]) -> str:
+    return str(values[0]) if values[0] == values[1] else f"{values[0]} × {values[1]}"
+
+
+# --- figures beside the canvas, as HTML whose rows never come or go ---
+
+
+def figures_html(figures: Mapping[str, Any], method: str) -> str:
+    """Bytes of every format as bars beside the raw map, with both ratios and the break-even density.
+
+    Parameters
+    ----------
+    figures : mapping
+        What ``EncodingStudy.figures`` returns.
+    method : str
+        Its row is marked.
+
+    Returns
+    -------
+    str
+        HTML; what came from outside is escaped.
+    """
+    raw = figures["raw_bytes"]
+    rows = [_bar("raw map", raw, raw, "raw", "1.00×", _times(raw, figures["im2col_bytes"]), "")]
+    for name, label in METHOD_NAMES.items():
+        nbytes, even = figures[f"{name}_bytes"], figures[f"{name}_break_even"]
+        if nbytes is None:
+            rows.append(
+                f'<tr><th scope="row">{label}</th><td class="soft" colspan="5">not defined for a dilated kernel</td></tr>'
+            )
+            continue
+        pays = "never" if even is None else "always" if even >= 1 else f"&lt; {share(even)}"
+        kind = ("over" if nbytes > raw else "") + (" now" if name == method else "")
+        rows.append(_bar(label, nbytes, raw, kind, _times(nbytes, raw), _times(nbytes, figures["im2col_bytes"]), pays))
+    head = "".join(f'<th scope="col">{text}</th>' for text in ("bytes", "vs raw", "vs im2col", "pays at*"))
+    caption = f"Bytes of the whole input, density {share(figures['density'])}"
+    note = "vs: how many times smaller. *Density at which the bytes fall below the raw map's: by the formulas, zeros spread evenly."
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr><td></td><td></td>{head}</tr></thead>"
+        f'<tbody>{"".join(rows)}</tbody></table><p class="soft">{note}</p>'
+    )
+
+
+def _bar(label: str, nbytes: int, raw: int, kind: str, *cells: str) -> str:
+    part = RAW_MARK * nbytes / raw
+    cut = " cut" if part > 1 else ""
+    bar = f'<td class="bar"><b class="{kind}{cut}" style="width:{100 * min(part, 1):.1f}%"></b></td>'
+    texts = "".join(f"<td>{cell}</td>" for cell in (size(nbytes), *cells))
+    mark = ' class="now"' if "now" in kind else ""
+    return f'<tr{mark}><th scope="row">{label}</th>{bar}{texts}</tr>'
+
+
+def _times(nbytes: int, other: int) -> str:
+    """How many times smaller than the other."""
+    ratio = other / nbytes if nbytes else math.inf
+    return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.1f}×" if ratio < 1000 else f"{ratio:.0f}×"
+
+
+def times_html(times: EncodingTimes) -> str:
+    """Say how long encoding and convolving take beside torch's dense convolution, and who wins."""
+    name = METHOD_NAMES[times.method]
+    encode, convolve, dense = (times.times[part] for part in ("encode", "convolve", "dense"))
+    ratio = times.speed_up
+    verdict = f"{ratio:.2f} times as fast as" if ratio > 1 else f"slower, {1 / ratio:.1f} times the time of"
+    return (
+        f"<b>{name}</b>: encode {milliseconds(encode.median_ms)} ms + convolve {milliseconds(convolve.median_ms)} ms = "
+        f"{milliseconds(times.total_ms)} ms; dense (torch) {milliseconds(dense.median_ms)} ms: {verdict} the dense convolution. "
+        f'<span class="soft">{threads(dense.threads)}, median of {dense.repeats}, one picture, all filters, weights packed before.</span>'
+    )
+
+
+# --- the still picture ---
+
+
+def _still(setting: _Setting, title: str) -> bytes:
+    """Draw the shown channels in the colours of their overlap, with a heading, a legend and the bytes."""
+    study = setting.study
+    image = study.sparse(setting.epsilon)
+    planes = image if setting.channel < 0 else image[setting.channel : setting.channel + 1]
+    count, height, width = planes.shape
+    columns = max(
+        range(1, count + 1), key=lambda n: min(STILL_WIDTH / (n * width), STILL_HEIGHT / (-(-count // n) * height))
+    )
+    rows = -(-count // columns)
+    scale = min(STILL_WIDTH / (columns * width), STILL_HEIGHT / (rows * height), 48)
+    tile = (max(1, int(width * scale) - 2), max(1, int(height * scale) - 2))
+    colours = np.array([*_type_colours(study.kinds), STILL_ZERO], np.uint8)  # -1, "not stored", is the last
+    left = study.geometry.corner[1]
+    kinds = study.types[left : left + width]
+    picture = Image.new("RGB", (STILL_WIDTH, int(rows * (tile[1] + 2)) + 4 * STILL_LINE), "white")
+    for number, plane in enumerate(planes):
+        cells = Image.fromarray(colours[np.where(plane != 0, kinds, -1)])
+        how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+        place = (number % columns * (tile[0] + 2), number // columns * (tile[1] + 2) + STILL_LINE + 4)
+        picture.paste(cells.resize(tile, how), place)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
+    where = "all channels" if setting.channel < 0 else f"channel {setting.channel}"
+    draw.text((2, 3), f"{title or study.layer.name}, {where}: input, coloured by overlap", "black", font)
+    bottom = picture.height - 2 * STILL_LINE - 8
+    for kind in range(study.kinds):
+        draw.rectangle((2 + 90 * kind, bottom, 14 + 90 * kind, bottom + 12), tuple(map(int, colours[kind])), "#808080")
+        draw.text((19 + 90 * kind, bottom), f"{kind + 1} columns" if kind else "1 column", "black", font)
+    figures = study.figures(setting.epsilon)
+    stored = {label: figures[f"{method}_bytes"] for method, label in METHOD_NAMES.items()}
+    sizes = ", ".join(f"{label} {size(nbytes)}" for label, nbytes in stored.items() if nbytes is not None)
+    text = f"density {share(figures['density'])}; raw {size(figures['raw_bytes'])}, {sizes}"
+    draw.text((2, bottom + STILL_LINE), text, "black", font)
+    file = io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _type_colours(kinds: int) -> list[tuple[int, int, int]]:
+    """One colour per class, the ramp stretched over as many as there are."""
+    ramp = np.array(STILL_RAMP, float)
+    at = np.linspace(0, len(ramp) - 1, kinds) if kinds > 1 else np.array([2.0])
+    mixed = [np.interp(at, np.arange(len(ramp)), ramp[:, c]).round() for c in range(3)]
+    return [(int(r), int(g), int(b)) for r, g, b in zip(*mixed, strict=True)]
