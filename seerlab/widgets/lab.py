@@ -28,6 +28,7 @@ from seerlab.measure import Interrupted
 from seerlab.widgets import panel
 from seerlab.widgets._base import error_text, refuse_unknown
 from seerlab.widgets.controls import NO_PROGRESS, UNKNOWN_PROGRESS, Controls
+from seerlab.widgets.encoding_view import EncodingView
 from seerlab.widgets.mask_view import MaskView
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ REST_S = 0.3  # a pause in dragging shorter than this is not the end of it
 DOWNLOAD_REST_S = 0.8  # arrow keys walk a list entry by entry: none of those passed may start a download
 BITS_SHOWN = tuple(range(1, 9))
 MARGIN_SHOWN = 100  # steps; at 4 bits the sums of a 3x3 layer run to some hundreds
+PAGES = ("Predict", "Encode")
 CHOSEN = ("network", "image", "layer", "bits", "margin", "channel")
 KEYWORDS = ("network", "x", *CHOSEN[1:])
 
@@ -79,7 +81,9 @@ class Lab(ipywidgets.VBox):
     network, image, layer : str
         What the controls say; observable and linkable, as are `bits`, `margin` and `channel`.
     view : MaskView
-        The canvas.
+        The canvas of the page Predict.
+    encoding : EncodingView or None
+        The page Encode; None until it is opened first.
     figures : dict
         Figures of the mask shown, from the view; read-only, observable.
     timings : LayerTimings or None
@@ -146,7 +150,12 @@ class Lab(ipywidgets.VBox):
         self._lab_worker: LatestWins[_State, None] = LatestWins(
             self._lab_follow, lambda _state, _result: None, self._lab_failed, name="seerlab-lab"
         )
-        super().__init__([self._lab_controls, self._lab_body, self._lab_chart_box])
+        self.encoding: EncodingView | None = None
+        self._lab_encode_box = ipywidgets.Box()
+        self._lab_pages = ipywidgets.Tab(
+            [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), self._lab_encode_box], titles=PAGES
+        )
+        super().__init__([self._lab_controls, self._lab_pages])
         self.add_class("seerlab-lab")
         for widget, name in ((self._lab_panel, "panel"), (self._lab_chart_box, "charts"), (self._lab_body, "body")):
             widget.add_class(f"seerlab-{name}")
@@ -162,6 +171,7 @@ class Lab(ipywidgets.VBox):
         self.observe(self._lab_give_choice, CHOSEN)
         self._lab_links = [traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel")]
         self.view.observe(self._lab_take_figures, "figures")
+        self._lab_pages.observe(self._lab_turn_page, "selected_index")
         self._lab_closed = False
         self._lab_take_figures()
         self._lab_submit()
@@ -241,9 +251,18 @@ class Lab(ipywidgets.VBox):
         self.unobserve_all()
         self._lab_worker.close()
         self.view.close()
+        if self.encoding is not None:
+            self.encoding.close()
         if self._lab_charts is not None:
             self._lab_charts.close()
-        for widget in (self._lab_controls, self._lab_panel, self._lab_body, self._lab_chart_box):
+        for widget in (
+            self._lab_controls,
+            self._lab_panel,
+            self._lab_body,
+            self._lab_chart_box,
+            self._lab_encode_box,
+            self._lab_pages,
+        ):
             widget.close()
         self._lab_loader.close()
         super().close()
@@ -294,6 +313,17 @@ class Lab(ipywidgets.VBox):
             self._lab_worker.submit(state)
             self._lab_moved.set()
 
+    def _lab_turn_page(self, change: Any) -> None:
+        """Make the page Encode when it is opened first: a lab that only predicts need not pay for it."""
+        if PAGES[change.new] == "Encode" and self.encoding is None:
+            with self._lab_lock:
+                session, name = self._lab_session, self.layer
+            if name not in session.layers:  # another network is on its way, and its layer will follow
+                name = session.first_layer
+            self.encoding = EncodingView(session.layer(name))
+            self.encoding.title = _title(session, name)
+            self._lab_encode_box.children = (self.encoding,)
+
     def _lab_choose_layer(self, name: str) -> None:
         self.layer = name
 
@@ -316,6 +346,7 @@ class Lab(ipywidgets.VBox):
         session = self._lab_load(state)
         if session is None:
             return
+        self._lab_encode(session, state.layer)
         reason = session.refusals[state.layer]
         if reason is None:
             self._lab_show(session, state.layer)
@@ -363,6 +394,12 @@ class Lab(ipywidgets.VBox):
             self._lab_shown = (session, name)
         self._lab_controls.channels = layer.out_channels
         self.view.show(layer, _title(session, name))
+
+    def _lab_encode(self, session: Session, name: str) -> None:
+        """Bring the page Encode to a layer, if it was ever opened; it takes layers that cannot be predicted as well."""
+        layer = session.layer(name)
+        if self.encoding is not None and layer is not self.encoding.layer:
+            self.encoding.show(layer, _title(session, name))
 
     def _lab_measure(self, state: _State) -> None:
         """Errors against bits, times, and sparsity of every layer, each shown as soon as it is there."""

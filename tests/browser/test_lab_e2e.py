@@ -58,7 +58,7 @@ def run_all(page: Page, server: str, name: str) -> None:
 
 
 def canvas_of(page: Page):
-    return page.locator("canvas[role=img][data-frame]")
+    return page.locator(".seer-mask canvas[role=img][data-frame]")
 
 
 def frame(page: Page) -> int:
@@ -67,7 +67,7 @@ def frame(page: Page) -> int:
 
 def wait_next_frame(page: Page, before: int) -> None:
     page.wait_for_function(
-        "before => Number(document.querySelector('canvas[role=img][data-frame]').dataset.frame) > before",
+        "before => Number(document.querySelector('.seer-mask canvas[role=img][data-frame]').dataset.frame) > before",
         arg=before,
         timeout=STEP_MS,
     )
@@ -83,7 +83,7 @@ def pixels(page: Page) -> int:
     """One number for the canvas's picture, read back pixel by pixel."""
     return page.evaluate(
         """() => {
-          const canvas = document.querySelector('canvas[role=img][data-frame]');
+          const canvas = document.querySelector('.seer-mask canvas[role=img][data-frame]');
           const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
           let hash = 0;
           for (const value of data) hash = (Math.imul(hash, 31) + value) | 0;
@@ -191,11 +191,27 @@ def test_a_reloaded_page_shows_the_live_lab_again(lab: Page):
     wait_label(lab, "3 bits")
 
 
+def test_the_encode_page_shows_the_layers_input_and_follows_the_layer(lab: Page):
+    lab.get_by_role("tab", name="Encode", exact=True).click()
+    canvas = lab.locator(".seer-enc canvas[role=img]")
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"features\.3.*32 channels of 224"), timeout=START_MS)
+    lab.get_by_label("Method", exact=True).select_option("cps")
+    canvas.focus()
+    lab.keyboard.press("Enter")
+    expect(canvas).to_have_attribute("aria-label", re.compile("channel 0"), timeout=STEP_MS)
+    lab.get_by_role("button", name="Next", exact=True).click()
+    expect(lab.get_by_text(re.compile("entry 2 of"))).to_be_visible(timeout=STEP_MS)
+    lab.get_by_label("Layer", exact=True).select_option("features.14")
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"features\.14.*96 channels"), timeout=STEP_MS)
+    lab.get_by_role("tab", name="Predict", exact=True).click()
+    wait_label(lab, r"features\.14.*128 channels")
+
+
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("01_*.ipynb")), ids=lambda path: path.name)
 def test_the_first_guided_notebook_runs_and_draws(page: Page, server, folder, errors, notebook):
     (folder / notebook.name).write_bytes(notebook.read_bytes())
     run_all(page, server, notebook.name)
     expect(canvas_of(page).first).to_be_attached(timeout=START_MS)
     page.wait_for_function(
-        "() => Number(document.querySelector('canvas[role=img][data-frame]').dataset.frame) > 0", timeout=START_MS
+        "() => Number(document.querySelector('.seer-mask canvas[role=img][data-frame]').dataset.frame) > 0", timeout=START_MS
     )
