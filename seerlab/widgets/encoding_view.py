@@ -28,7 +28,8 @@ from seerlab.layers import ConvLayer
 from seerlab.measure import Interrupted
 
 from ._base import LabWidget, error_text, refuse_unknown
-from .mask_view import ALL_CHANNELS, FRAMES_UNDERWAY, STATIC
+from ._frames import FrameFlow
+from .mask_view import ALL_CHANNELS, STATIC
 from .panel import milliseconds, share, size, threads
 
 # Two files, each with one concern, sent as one module: a widget's module cannot import a neighbour.
@@ -134,22 +135,7 @@ class EncodingView(LabWidget):
         self._lab_extras: dict[str, dict[str, Any]] = {}  # latest message of figures and of times
         self._lab_failure: BaseException | None = None
         self._lab_requested: tuple[object, ...] | None = None
-        self._lab_viewed = False  # whether a view has ever asked for a frame
-        self._lab_sequence = 0
-        self._lab_underway: dict[int, float] = {}  # number of each unconfirmed frame, and when it left
-        self._lab_waits = False  # whether the latest frame still has to be sent
-        self._lab_stats: dict[str, float] = dict.fromkeys(
-            (
-                "frames_sent",
-                "frames_confirmed",
-                "frames_dropped",
-                "bytes_sent",
-                "compute_ms",
-                "draw_ms",
-                "round_trip_ms",
-            ),
-            0,
-        )
+        self._lab_flow = FrameFlow(self._emit, self._lab_lock)
         self._lab_frames = LatestWins(_framed, self._deliver, self._failed, name="seerlab-encoding-view")
         self._lab_clock = LatestWins(self._measure, self._measured, self._unmeasured, name="seerlab-encoding-times")
         super().__init__(method=method, epsilon=float(epsilon), channel=channel)
@@ -227,8 +213,7 @@ class EncodingView(LabWidget):
     def get_stats(self) -> dict[str, float]:
         """What the view did so far, named as in `MaskView.get_stats`."""
         requests = self._lab_frames.statistics
-        with self._lab_lock:
-            return {**vars(requests), **self._lab_stats, "frames_underway": len(self._lab_underway)}
+        return {**vars(requests), **self._lab_flow.statistics()}
 
     def to_png(self) -> bytes:
         """Draw the map with its overlap classes and bytes as a PNG file, for readers without a kernel."""
@@ -264,7 +249,7 @@ class EncodingView(LabWidget):
             self._lab_failure = None
             self.error = ""
             return
-        if self._lab_viewed:
+        if self._lab_flow.viewed:
             self.send({"kind": "busy"})
         self._lab_frames.submit(setting)
 
@@ -274,10 +259,7 @@ class EncodingView(LabWidget):
                 return  # another layer is shown by now
             self._lab_frame = frame
             self._lab_failure = None
-            self._lab_stats["compute_ms"] = frame.compute_ms
-            self._lab_stats["frames_dropped"] += self._lab_waits
-            self._lab_waits = True
-            self._send_frame()
+            self._lab_flow.offer(frame.compute_ms)
         if self._lab_frames.waiting:
             return  # bytes take longer than the picture, and would be those of the past
         figures = setting.study.figures(setting.epsilon)
@@ -285,7 +267,7 @@ class EncodingView(LabWidget):
                      "html": figures_html(figures, setting.method)})  # fmt: skip
         self.error = ""
         self.figures = figures
-        if self._lab_viewed and not self.closed:
+        if self._lab_flow.viewed and not self.closed:
             self._lab_clock.submit(setting)
 
     def _failed(self, _setting: _Setting, exception: BaseException) -> None:
@@ -296,7 +278,7 @@ class EncodingView(LabWidget):
     def _report(self, exception: BaseException) -> None:
         self._lab_failure = exception
         self.error = error_text(exception)
-        if self._lab_viewed:
+        if self._lab_flow.viewed:
             self.send({"kind": "idle"})
 
     # --- measuring, on a worker of its own: a slow format must not hold the next picture up ---
@@ -325,21 +307,17 @@ class EncodingView(LabWidget):
     def _extra(self, content: dict[str, Any]) -> None:
         with self._lab_lock:
             self._lab_extras[content["kind"]] = content
-            viewed = self._lab_viewed
+            viewed = self._lab_flow.viewed
         if viewed:
             self.send(content)
 
-    def _send_frame(self) -> None:
-        """Send the latest frame if it waits and the views keep up. Called with the lock held."""
+    def _emit(self, number: int) -> int | None:
+        """Send the latest frame."""
         frame = self._lab_frame
-        if frame is None or not self._lab_waits or not self._lab_viewed or len(self._lab_underway) >= FRAMES_UNDERWAY:
-            return
-        self._lab_sequence += 1
-        self._lab_underway[self._lab_sequence] = time.perf_counter()
-        self._lab_waits = False
-        self._lab_stats["frames_sent"] += 1
-        self._lab_stats["bytes_sent"] = sum(map(len, frame.buffers))
-        self.send({**frame.content, "seq": self._lab_sequence, "busy": self._lab_frames.waiting}, frame.buffers)
+        if frame is None:
+            return None
+        self.send({**frame.content, "seq": number, "busy": self._lab_frames.waiting}, frame.buffers)
+        return sum(map(len, frame.buffers))
 
     def _receive(self, _widget: object, content: Any, _buffers: object) -> None:
         """Take a message of a view; on whichever thread the kernel chooses."""
@@ -348,30 +326,15 @@ class EncodingView(LabWidget):
         kind = content.get("kind")
         if kind == "ready":
             with self._lab_lock:
-                new = not self._lab_viewed
-                self._lab_viewed = True
-                self._lab_underway.clear()
-                self._lab_waits = True
-                self._send_frame()
+                new = not self._lab_flow.viewed
+                self._lab_flow.ready()
                 extras, frame = list(self._lab_extras.values()), self._lab_frame
             for extra in extras:
                 self.send(extra)
             if new and frame is not None:
                 self._lab_clock.submit(frame.setting)
         elif kind == "drawn":
-            self._confirm(int(content["seq"]), float(content.get("ms", 0)))
-
-    def _confirm(self, sequence: int, draw_ms: float) -> None:
-        with self._lab_lock:
-            left = self._lab_underway.get(sequence)
-            if left is not None:
-                self._lab_stats["round_trip_ms"] = 1e3 * (time.perf_counter() - left)
-                self._lab_stats["draw_ms"] = draw_ms
-            # Views draw only the newest of several frames: its confirmation stands for the older ones.
-            for number in [n for n in self._lab_underway if n <= sequence]:
-                del self._lab_underway[number]
-                self._lab_stats["frames_confirmed"] += 1
-            self._send_frame()
+            self._lab_flow.confirm(int(content["seq"]), float(content.get("ms", 0)))
 
     def _release(self) -> None:
         self._lab_frames.close()
@@ -379,7 +342,7 @@ class EncodingView(LabWidget):
         with self._lab_lock:
             self._lab_frame = None
             self._lab_extras.clear()
-            self._lab_underway.clear()
+        self._lab_flow.clear()
 
 
 def _check(study: EncodingStudy, method: str, epsilon: object, channel: object) -> None:

@@ -21,13 +21,12 @@ from seerlab.engine.study import ClassCounts, LayerStudy, check_setting
 from seerlab.layers import ConvLayer
 
 from ._base import LabWidget, error_text, refuse_unknown
+from ._frames import FrameFlow
 from .still import mosaic_png
 
 STATIC = Path(__file__).parent / "static"
 MODES = ("predicted", "true", "difference")
 ALL_CHANNELS = -1
-# One frame on its way while the last is drawn keeps both ends busy; more would only make the picture lag behind the slider.
-FRAMES_UNDERWAY = 2
 REST_S = 0.1  # longer than between two steps of a key held down, shorter than one notices
 IMAGE = 0  # of a batch, the first picture is shown; figures cover all
 
@@ -142,23 +141,8 @@ class MaskView(LabWidget):
         self._lab_requested: tuple[int, int, int, str] | None = (
             None  # layer number, bits, margin, title of the last request
         )
-        self._lab_viewed = False  # whether a view has ever asked for a frame
-        self._lab_sequence = 0
-        self._lab_underway: dict[int, float] = {}  # number of each unconfirmed frame, and when it left
-        self._lab_waits = False  # whether the latest frame still has to be sent
+        self._lab_flow = FrameFlow(self._emit, self._lab_lock)
         self._lab_truth_sent = 0  # number of the layer whose true mask the views have
-        self._lab_stats: dict[str, float] = dict.fromkeys(
-            (
-                "frames_sent",
-                "frames_confirmed",
-                "frames_dropped",
-                "bytes_sent",
-                "compute_ms",
-                "draw_ms",
-                "round_trip_ms",
-            ),
-            0,
-        )
         self._lab_frames = LatestWins(self._compute, self._deliver, self._failed, name="seerlab-mask-view")
         self._lab_probes = LatestWins(_probed, self._answer, self._probe_failed, name="seerlab-probe")
         super().__init__(bits=bits, margin=margin, channel=channel, mode=mode)
@@ -246,8 +230,7 @@ class MaskView(LabWidget):
             ``compute_ms``, ``draw_ms`` (in the browser) and ``round_trip_ms`` (from sending to the confirmation).
         """
         requests = self._lab_frames.statistics
-        with self._lab_lock:
-            return {**vars(requests), **self._lab_stats, "frames_underway": len(self._lab_underway)}
+        return {**vars(requests), **self._lab_flow.statistics()}
 
     def to_png(self) -> bytes:
         """Draw the mosaic with its legend as a PNG file, for readers without a kernel; computes the first frame if need be."""
@@ -289,7 +272,7 @@ class MaskView(LabWidget):
             self._lab_failure = None
             self.error = ""
             return
-        if self._lab_viewed:
+        if self._lab_flow.viewed:
             self.send({"kind": "busy"})
         self._lab_frames.submit(setting)
 
@@ -305,12 +288,9 @@ class MaskView(LabWidget):
                 return  # another layer is shown by now
             self._lab_frame = frame
             self._lab_failure = None
-            self._lab_stats["compute_ms"] = frame.compute_ms
-            self._lab_stats["frames_dropped"] += self._lab_waits
-            self._lab_waits = True
-            self._send_frame()
+            self._lab_flow.offer(frame.compute_ms)
         # Figures take longer than the picture; while a slider moves they would hold the next one up.
-        if self._lab_frames.overtaken(REST_S if self._lab_viewed else 0.0):
+        if self._lab_frames.overtaken(REST_S if self._lab_flow.viewed else 0.0):
             return
         self.error = ""
         self.figures = setting.study.figures(setting.bits, setting.margin)
@@ -323,28 +303,23 @@ class MaskView(LabWidget):
     def _report(self, exception: BaseException) -> None:
         self._lab_failure = exception
         self.error = error_text(exception)
-        if self._lab_viewed:
+        if self._lab_flow.viewed:
             self.send({"kind": "idle"})
 
     # --- sending frames ---
 
-    def _send_frame(self) -> None:
-        """Send the latest frame if it waits and the views keep up. Called with the lock held."""
+    def _emit(self, number: int) -> int | None:
+        """Send the latest frame; the true mask goes with it if the views do not have it."""
         frame = self._lab_frame
-        if frame is None or not self._lab_waits or not self._lab_viewed or len(self._lab_underway) >= FRAMES_UNDERWAY:
-            return
+        if frame is None:
+            return None
         setting = frame.setting
         with_truth = self._lab_truth_sent != setting.number
         buffers = [frame.mask_bits] + ([setting.study.truth_bits(IMAGE)] if with_truth else [])
-        self._lab_sequence += 1
-        self._lab_underway[self._lab_sequence] = time.perf_counter()
         self._lab_truth_sent = setting.number
-        self._lab_waits = False
-        self._lab_stats["frames_sent"] += 1
-        self._lab_stats["bytes_sent"] = sum(map(len, buffers))
         content = {
             "kind": "frame",
-            "seq": self._lab_sequence,
+            "seq": number,
             "layer": setting.number,
             "heading": setting.heading,
             "shape": list(setting.study.shape[1:]),
@@ -356,6 +331,7 @@ class MaskView(LabWidget):
             "busy": self._lab_frames.waiting,
         }
         self.send(content, buffers)
+        return sum(map(len, buffers))
 
     def _receive(self, _widget: object, content: Any, _buffers: object) -> None:
         """Take a message of a view; on whichever thread the kernel chooses."""
@@ -364,30 +340,15 @@ class MaskView(LabWidget):
         kind = content.get("kind")
         if kind == "ready":
             with self._lab_lock:
-                self._lab_viewed = True
-                self._lab_underway.clear()
                 self._lab_truth_sent = 0
-                self._lab_waits = True
-                self._send_frame()
+                self._lab_flow.ready()
         elif kind == "drawn":
-            self._confirm(int(content["seq"]), float(content.get("ms", 0)))
+            self._lab_flow.confirm(int(content["seq"]), float(content.get("ms", 0)))
         elif kind == "probe":
             with self._lab_lock:
                 setting = _Setting(self._lab_study, self._lab_number, self.bits, self.margin, self.title)
             place = (int(content["channel"]), int(content["row"]), int(content["column"]))
             self._lab_probes.submit(_Probe(setting, str(content["id"]), *place))
-
-    def _confirm(self, sequence: int, draw_ms: float) -> None:
-        with self._lab_lock:
-            left = self._lab_underway.get(sequence)
-            if left is not None:
-                self._lab_stats["round_trip_ms"] = 1e3 * (time.perf_counter() - left)
-                self._lab_stats["draw_ms"] = draw_ms
-            # Views draw only the newest of several frames: its confirmation stands for the older ones.
-            for number in [n for n in self._lab_underway if n <= sequence]:
-                del self._lab_underway[number]
-                self._lab_stats["frames_confirmed"] += 1
-            self._send_frame()
 
     # --- single outputs ---
 
@@ -406,7 +367,7 @@ class MaskView(LabWidget):
         self._lab_probes.close()
         with self._lab_lock:
             self._lab_frame = None
-            self._lab_underway.clear()
+        self._lab_flow.clear()
 
 
 def _probed(probe: _Probe) -> dict[str, Any]:
