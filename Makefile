@@ -38,7 +38,7 @@ lint: install
 	$(BIN)/mypy
 
 bench: install
-	for script in benchmarks/kernel_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/kernel_*.py benchmarks/encodings.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv build dist

@@ -12,6 +12,7 @@ rendering of the yardstick.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from seerlab import encodings
 from seerlab.encodings.accounting import VALUE_BYTES, Counts, nbytes, ratio, units
-from seerlab.encodings.geometry import geometry_of
+from seerlab.encodings.geometry import Geometry, geometry_of
 from seerlab.layers import ConvLayer, conv_layers
 from seerlab.measure import Timing, interleaved
 from seerlab.operators import plain_mode
@@ -32,6 +33,7 @@ IM2COL, DENSE = "im2col", "dense"
 CHOICES = (*encodings.METHODS, DENSE)
 DEFAULT = ("im2col", "cpo", "cps", "mec", "cscc", "dense")
 PUBLISHED = ("im2col", "cpo", "cps")  # what the abstract chooses among
+EXPANDED = (IM2COL, "mec")  # the size of these depends on the geometry alone
 FIXED = (IM2COL, DENSE)  # also timed on layers that are left out: their pick there
 REPEATS = 5
 WARMUP = 1
@@ -39,9 +41,7 @@ WAYS = {
     IM2COL: ("copied windows", "unfold"),
     DENSE: ("NCHW", "channels_last"),
 }
-NOTHING = Counts(0, 0, 0, 0, (0, 0, 0, 0))  # the size of a lowered matrix depends on the geometry alone
-
-Run = Callable[[], object]
+NOTHING = Counts(0, 0, 0, 0, (0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class LayerChoice:
     groups : int
     shape : tuple of int
         (C, H, W) of the raw map of the first image.
-    density : float
-        Non-zeros over elements of the raw map (0..1), over all calibration images.
+    elements, nonzeros : int
+        Of the raw maps of all calibration images.
     macs : int
         Multiply-adds of the dense convolution, all images.
     left_out : str or None
@@ -97,12 +97,18 @@ class LayerChoice:
     stride: tuple[int, int]
     groups: int
     shape: tuple[int, int, int]
-    density: float
+    elements: int
+    nonzeros: int
     macs: int
     left_out: str | None
     times: dict[str, Timing]
     ways: dict[str, str]
     sizes: dict[str, Size]
+
+    @property
+    def density(self) -> float:
+        """Non-zeros over elements of the raw maps (0..1)."""
+        return self.nonzeros / self.elements
 
     def pick(self, among: Iterable[str] = CHOICES) -> str:
         """The fastest of the methods that were timed, by median."""
@@ -239,26 +245,27 @@ class Selection:
         figures |= self._figures("", lambda choice: choice.picked)
         return figures | self._figures("published_", lambda choice: choice.picked_published)
 
+    def _ms(self, pick: Callable[[LayerChoice], str]) -> float:
+        """Milliseconds per image of all convolutions, each by what `pick` names."""
+        return sum(choice.times[pick(choice)].median_ms for choice in self.layers)
+
     def _figures(self, prefix: str, pick: Callable[[LayerChoice], str]) -> dict[str, float | int]:
         rows, n = self.rows, len(self.rows)
         moved = [choice for choice in rows if pick(choice) != IM2COL]
         sizes = [choice.sizes[pick(choice)] for choice in rows]
-        time = self._ms(pick)
-
-        def cr(choices: Sequence[LayerChoice], field: str) -> float:
-            sums = [sum(getattr(c.sizes[m(c)], field) for c in choices) for m in (lambda _: IM2COL, pick)]
-            return ratio(*sums)
-
+        lowered = [choice.sizes[IM2COL] for choice in rows]
+        everywhere = [choice.sizes[pick(choice)].nbytes for choice in self.layers]
         stored_units, stored_bytes = sum(size.units for size in sizes), sum(size.nbytes for size in sizes)
-        elements = sum(self.images_elements(choice) for choice in rows)
+        elements = sum(choice.elements for choice in rows)
+        time = self._ms(pick)
         figures = {
             "left_im2col_share": len(moved) / n,
             "left_im2col_distinct_share": sum(choice.distinct(pick(choice)) for choice in moved) / n,
             "ms": time,
             "saving_im2col": 1 - time / self._ms(lambda _: IM2COL),
-            "cr_elements": cr(rows, "units"),
-            "cr_bytes": cr(rows, "nbytes"),
-            "network_cr_bytes": cr(self.layers, "nbytes"),
+            "cr_elements": ratio(sum(size.units for size in lowered), stored_units),
+            "cr_bytes": ratio(sum(size.nbytes for size in lowered), stored_bytes),
+            "network_cr_bytes": ratio(sum(choice.sizes[IM2COL].nbytes for choice in self.layers), sum(everywhere)),
             "raw_elements": ratio(elements, stored_units),
             "raw_bytes": ratio(VALUE_BYTES * elements, stored_bytes),
             "largest_saving": max(choice.saving(pick(choice)) for choice in rows),
@@ -268,3 +275,219 @@ class Selection:
         if DENSE in self.methods:
             figures["saving_dense"] = 1 - time / self._ms(lambda _: DENSE)
         return {prefix + name: value for name, value in figures.items()}
+
+
+def select(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    methods: Sequence[str] = DEFAULT,
+    threads: int = 1,
+    repeats: int = REPEATS,
+) -> Selection:
+    """Time every method on every convolution of a model and say which is the fastest.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode, float32, on the CPU. It is left unchanged.
+    inputs : Tensor or array, shape (N, C, H, W), or list of them
+        Calibration pictures. They are convolved one by one, as at batch 1, whether given as a batch or as a list; the pictures of a
+        list may differ in size. A tuple, also inside a list, is passed to the model as several arguments.
+    methods : sequence of str
+        Of ``im2col mec cscc cpo cps zvc dense``; im2col, the yardstick, must be among them.
+    threads : int
+        Threads torch and the kernels may use.
+    repeats : int
+        Timed rounds per layer; one more round goes before them.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    TypeError
+        If `model` is no module, an input no tensor, or `methods` a single string.
+    ValueError
+        For an unknown or repeated method, methods without im2col, no input, numbers out of range, a model that `conv_layers` refuses, that
+        runs different layers on different inputs, or that has no layer to choose for.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from seerlab.engine.selection import select
+    >>> model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(4, 8, 3)).eval()
+    >>> selection = select(model, torch.randn(1, 4, 12, 12), methods=("im2col", "cpo"), repeats=1)
+    >>> selection.table()["layer"].tolist()
+    ['1']
+    """
+    methods = _checked_methods(methods)
+    if repeats < 1 or threads < 1:
+        raise ValueError(f"repeats={repeats}, threads={threads}: give at least 1 of both")
+    batches = inputs if isinstance(inputs, list) else [inputs]
+    if not batches:
+        raise ValueError("inputs is an empty list: give at least one calibration picture")
+    layers, maps = _calibrate(model, batches)
+    if all(_reason(layer) for layer in layers):
+        raise ValueError(
+            f"all {len(layers)} convolutions of {type(model).__name__} are pointwise or dilated: there is nothing to choose; give a model "
+            "with a kernel larger than 1 x 1 and dilation 1"
+        )
+    with plain_mode():
+        choices = tuple(_choose(layer, maps[layer.name], methods, threads, repeats) for layer in layers)
+    return Selection(choices, methods, len(maps[layers[0].name]), threads, repeats)
+
+
+def _checked_methods(methods: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(methods, str):
+        raise TypeError(f"methods is the string {methods!r}: give several names, as in {DEFAULT}")
+    unknown = [method for method in methods if method not in CHOICES]
+    if unknown:
+        raise ValueError(f"unknown method {unknown[0]!r}; choose among {', '.join(map(repr, CHOICES))}")
+    if len(set(methods)) != len(methods):
+        raise ValueError(f"methods={tuple(methods)}: give every name once")
+    if IM2COL not in methods:
+        raise ValueError(f"methods={tuple(methods)}: add 'im2col', against which everything is measured")
+    return tuple(methods)
+
+
+def _calibrate(model: nn.Module, batches: Sequence[Any]) -> tuple[list[ConvLayer], dict[str, list[Tensor]]]:
+    """The layers, as they ran on the first input, and what each of them received, one picture (1, C, H, W) at a time."""
+    layers = conv_layers(model, batches[0])
+    maps = {name: list(layer.input.split(1)) for name, layer in layers.items()}
+    for number, batch in enumerate(batches[1:], start=1):
+        found = conv_layers(model, batch)
+        if list(found) != list(layers):
+            odd = sorted(set(found) ^ set(layers)) or ["the order"]
+            raise ValueError(
+                f"{type(model).__name__} runs other convolutions on input {number} than on input 0 ({', '.join(odd)}): choose for inputs "
+                "that take the same path"
+            )
+        for name, layer in found.items():
+            maps[name] += layer.input.split(1)
+    if any(
+        x.shape[0] == 0 for received in maps.values() for x in received
+    ):  # an empty tensor is split into one empty part
+        raise ValueError("the calibration batch holds no picture: give at least one")
+    return list(layers.values()), maps
+
+
+def _reason(layer: ConvLayer) -> str | None:
+    """Why a layer is not chosen for; None if it is."""
+    if layer.kernel_size == (1, 1):
+        return "pointwise, kernel 1 x 1: windows do not overlap, im2col copies nothing twice; the abstract leaves such layers out"
+    if max(layer.dilation) > 1:
+        return f"dilation {layer.dilation}: MEC, CSCC, CPO and CPS are defined for dilation 1 only"
+    return None
+
+
+def _choose(
+    layer: ConvLayer, maps: Sequence[Tensor], methods: Sequence[str], threads: int, repeats: int
+) -> LayerChoice:
+    reason = _reason(layer)
+    timed = [method for method in methods if reason is None or method in FIXED]
+    runs = {(method, way): run for method in timed for way, run in _runs(layer, maps, method).items()}
+    names = {f"{method}, {way}": (method, way) for method, way in runs}
+    found = interleaved({name: runs[key] for name, key in names.items()}, repeats, WARMUP, threads)
+    times: dict[str, Timing] = {}
+    ways: dict[str, str] = {}
+    for name, (method, way) in names.items():
+        if method not in times or found[name].median_ms < times[method].median_ms:
+            times[method], ways[method] = found[name], way
+    n = len(maps)
+    return LayerChoice(
+        layer=layer.name,
+        kernel_size=layer.kernel_size,
+        stride=layer.stride,
+        groups=layer.groups,
+        shape=(int(maps[0].shape[1]), int(maps[0].shape[2]), int(maps[0].shape[3])),
+        elements=sum(x.numel() for x in maps),
+        nonzeros=sum(int(torch.count_nonzero(x)) for x in maps),
+        macs=sum(math.prod(_geometry(layer, x).out) for x in maps) * layer.weight.numel(),
+        left_out=reason,
+        times={
+            method: Timing(t.median_ms / n, t.low_ms / n, t.high_ms / n, t.repeats, t.threads)
+            for method, t in times.items()
+        },
+        ways={method: way for method, way in ways.items() if method in WAYS},
+        sizes={method: _size(layer, maps, method) for method in timed},
+    )
+
+
+def _geometry(layer: ConvLayer, x: Tensor) -> Geometry:
+    channels, height, width = (int(size) for size in x.shape[1:])
+    return geometry_of((channels, height, width), layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+
+
+def _runs(layer: ConvLayer, maps: Sequence[Tensor], method: str) -> dict[str, Callable[[], list[Tensor]]]:
+    """By way: a callable that convolves all pictures by `method`, from raw maps to (1, K, P, Q) sums with bias."""
+
+    def over(inputs: Sequence[Tensor], convolve: Callable[[Tensor], Tensor]) -> Callable[[], list[Tensor]]:
+        return lambda: [convolve(x) for x in inputs]
+
+    if method == DENSE:
+        return {
+            way: over([x.contiguous(memory_format=layout) for x in maps], _dense(layer, layout))
+            for way, layout in zip(WAYS[DENSE], (torch.contiguous_format, torch.channels_last), strict=True)
+        }
+    packed = encodings.pack_weights(layer.weight, layer.groups)
+    _ = packed.by_channel, packed.matrices  # laid out once per network, before the clock starts
+
+    def encoded(x: Tensor) -> Tensor:
+        stored = encodings.encode(x, layer.kernel_size, layer.stride, layer.padding, method, dilation=layer.dilation)
+        return stored.conv2d(packed, layer.bias)
+
+    runs = {method: over(maps, encoded)}
+    if method == IM2COL:
+        copied, unfolded = WAYS[IM2COL]
+        runs = {copied: runs[method], unfolded: over(maps, _unfolded(layer))}
+    return runs
+
+
+def _dense(layer: ConvLayer, layout: torch.memory_format) -> Callable[[Tensor], Tensor]:
+    """Torch's convolution, its weights in `layout` beforehand as in a network kept in it."""
+    weight = layer.weight.contiguous(memory_format=layout)
+    return lambda x: F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _unfolded(layer: ConvLayer) -> Callable[[Tensor], Tensor]:
+    """im2col by torch's unfold, and one matrix product per group."""
+    groups = layer.groups
+    matrices = layer.weight.reshape(groups, layer.out_channels // groups, -1)  # (g, K/g, C/g*R*S)
+    bias = layer.bias.reshape(groups, -1, 1)
+
+    def run(x: Tensor) -> Tensor:
+        columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        sums = torch.baddbmm(bias, matrices, columns.view(groups, matrices.shape[2], -1))
+        return sums.view(1, layer.out_channels, *_geometry(layer, x).out)
+
+    return run
+
+
+def _size(layer: ConvLayer, maps: Sequence[Tensor], method: str) -> Size:
+    stored: list[tuple[int, int]] = []
+    lowered: list[tuple[int, int]] = []
+    for x in maps:
+        geometry = _geometry(layer, x)
+        lowered.append((units(IM2COL, geometry, NOTHING), nbytes(IM2COL, geometry, NOTHING)))
+        if method == DENSE:
+            stored.append((x.numel(), VALUE_BYTES * x.numel()))
+        elif method in EXPANDED:
+            stored.append((units(method, geometry, NOTHING), nbytes(method, geometry, NOTHING)))
+        else:
+            found = encodings.encode(x, layer.kernel_size, layer.stride, layer.padding, method)
+            stored.append((found.units, found.nbytes))
+    raw = [(x.numel(), VALUE_BYTES * x.numel()) for x in maps]
+
+    def mean(of: Sequence[tuple[int, int]], kind: int) -> float:
+        return sum(ratio(a[kind], b[kind]) for a, b in zip(of, stored, strict=True)) / len(maps)
+
+    return Size(
+        units=sum(size[0] for size in stored),
+        nbytes=sum(size[1] for size in stored),
+        cr_elements=mean(lowered, 0),
+        cr_bytes=mean(lowered, 1),
+        raw_elements=mean(raw, 0),
+        raw_bytes=mean(raw, 1),
+    )
