@@ -213,5 +213,6 @@ def test_the_first_guided_notebook_runs_and_draws(page: Page, server, folder, er
     run_all(page, server, notebook.name)
     expect(canvas_of(page).first).to_be_attached(timeout=START_MS)
     page.wait_for_function(
-        "() => Number(document.querySelector('.seer-mask canvas[role=img][data-frame]').dataset.frame) > 0", timeout=START_MS
+        "() => Number(document.querySelector('.seer-mask canvas[role=img][data-frame]').dataset.frame) > 0",
+        timeout=START_MS,
     )
