@@ -8,7 +8,7 @@ for name in ${SEERLAB_CHROMIUM:-} chromium chromium-browser google-chrome; do
 done
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit 0
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null && exit 0
   echo "apt-get could not install chromium; trying playwright's own download" >&2
 fi
 
