@@ -408,15 +408,10 @@ class Lab(ipywidgets.VBox):
         def stale() -> bool:
             return not self._lab_newest(state)
 
-        if self._lab_charts is None:
-            # Loading plotly takes seconds where Jupyter's validators are installed: the picture comes first.
-            from seerlab.widgets.charts import Charts
-
-            self._lab_charts = Charts(self._lab_choose_layer)
-            self._lab_draw_charts(state.bits, state.margin)
-            self._lab_chart_box.children = (self._lab_charts.widget,)
         try:
+            # Times come before the charts: a page that is building charts keeps a core busy, which the times would show.
             self._lab_take_timings(layer_timings(session.layer(shown), state.bits, state.margin, stop=stale))
+            self._lab_make_charts()
             self._lab_draw_charts(state.bits, state.margin)
             for bits in BITS_SHOWN:
                 if stale():
@@ -430,6 +425,14 @@ class Lab(ipywidgets.VBox):
             self._lab_draw_charts(state.bits, state.margin)
         except Interrupted:
             return
+
+    def _lab_make_charts(self) -> None:
+        """Add the charts once; loading plotly takes seconds where Jupyter's validators are installed, so the picture comes first."""
+        if self._lab_charts is None:
+            from seerlab.widgets.charts import Charts
+
+            self._lab_charts = Charts(self._lab_choose_layer)
+            self._lab_chart_box.children = (self._lab_charts.widget,)
 
     def _lab_failed(self, state: _State, exception: BaseException) -> None:
         """Say in the widget what went wrong and what to do; what was shown stays."""
