@@ -36,6 +36,13 @@ def open_lab(page: Page, address: str) -> None:
     page.wait_for_function(f"() => Number(document.querySelector('{CANVAS}')?.dataset.frame) > 0", timeout=START_MS)
     expect(page.locator(".seerlab-panel")).to_contain_text(re.compile("Sparse|winner"), timeout=START_MS)
     expect(page.locator(".seerlab-charts .bars path").first).to_be_attached(timeout=START_MS)
+    # The first times were taken while the page was loading. A step to and fro has them taken again.
+    figures = page.locator(".seerlab-panel")
+    page.get_by_role("slider", name="Bits", exact=True).focus()
+    for key in ("ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        expect(figures).not_to_contain_text(re.compile("Sparse|winner"), timeout=START_MS)
+        expect(figures).to_contain_text(re.compile("Sparse|winner"), timeout=START_MS)
 
 
 def show_one_output(page: Page) -> None:

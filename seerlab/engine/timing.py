@@ -80,8 +80,10 @@ class LayerTimings:
         return dense.high_ms < sparse.low_ms or sparse.high_ms < dense.low_ms
 
     @property
-    def winner(self) -> str:
-        """Name of the fastest way to the layer's output: `TOTAL` or a dense baseline."""
+    def winner(self) -> str | None:
+        """Name of the fastest way to the layer's output, `TOTAL` or a dense baseline; None where the quartiles overlap."""
+        if not self.distinct:
+            return None
         return TOTAL if self.speed_up > 1 else self.best_dense
 
     @property
@@ -111,7 +113,7 @@ class LayerTimings:
             "time_repeats": self.times[TOTAL].repeats,
             "time_threads": self.threads,
             "speed_up": self.speed_up,
-            "winner": self.winner,
+            "winner": self.winner or "none",
         }
 
 
