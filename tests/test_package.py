@@ -18,7 +18,7 @@ import seerlab as sl
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "seerlab"
 
-# What each part may import of the others (DESIGN: widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
+# What each part may import of the others (widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
 ALLOWED = {
     "kernels": set(),
     "operators": set(),
