@@ -7,12 +7,15 @@ newer one overwrites it) and computes on one thread of its own, so computations 
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import logging
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -20,6 +23,24 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
+
+# At exit the interpreter ends daemon threads where they stand, and a thread ended inside torch aborts the whole process. So
+# workers are let finish what they do; one that takes longer than this (a download, say) is not waited for.
+EXIT_PATIENCE_S = 10.0
+_workers: weakref.WeakSet[LatestWins[Any, Any]] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """Close every worker that is left; together they get `EXIT_PATIENCE_S`."""
+    workers = list(_workers)
+    for worker in workers:
+        worker.close(timeout=0)
+    end = time.monotonic() + EXIT_PATIENCE_S
+    for worker in workers:
+        worker.close(max(0.0, end - time.monotonic()))
+
+
+atexit.register(_close_all)
 
 
 @dataclass(frozen=True)
@@ -92,13 +113,14 @@ class LatestWins(Generic[Request, Result]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
+                _workers.add(self)
             self._changed.notify_all()
 
     @property
     def waiting(self) -> bool:
-        """Whether a newer request waits; a long `compute` may look here and give up early."""
+        """Whether a newer request waits or the worker is to end; a long `compute` may look here and give up early."""
         with self._changed:
-            return self._slot is not None
+            return self._slot is not None or self._closed
 
     def overtaken(self, within: float) -> bool:
         """Wait up to `within` seconds for a newer request, and say whether there is one.

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -204,3 +206,22 @@ def test_forced_instruction_set_of_the_caller_holds_in_the_worker():
     assert worker.wait_idle(60)
     worker.close()
     assert seen == ["scalar"]
+
+
+def test_a_script_that_ends_while_a_worker_computes_ends_in_order():
+    # Without an orderly end the worker is ended inside torch's C++ code, which aborts the process.
+    code = (
+        "import threading, torch\n"
+        "from seerlab.engine.latest import LatestWins\n"
+        "x, w, started = torch.rand(1, 64, 112, 112), torch.rand(64, 64, 3, 3), threading.Event()\n"
+        "def compute(n):\n"
+        "    started.set()\n"
+        "    return [torch.nn.functional.conv2d(x, w).sum() for _ in range(n)]\n"
+        "worker = LatestWins(compute, lambda n, sums: print(len(sums), flush=True), print)\n"
+        "worker.submit(50)\n"
+        "started.wait()\n"
+        "worker.submit(60)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "50\n"  # what ran was finished, what waited was dropped
