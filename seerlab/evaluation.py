@@ -139,7 +139,8 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     z2 = NORMAL_95**2 / count
     centre = (share + z2 / 2) / (1 + z2)
     half = NORMAL_95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the limits are 0 and 1 exactly, which rounding misses by some 1e-17.
+    return (centre - half if share > 0 else 0.0), (centre + half if share < 1 else 1.0)
 
 
 def evaluate(
@@ -148,6 +149,7 @@ def evaluate(
     *,
     batch_size: int = BATCH,
     on_batch: Callable[[int], object] | None = None,
+    on_scores: Callable[[Tensor], object] | None = None,
 ) -> Accuracy:
     """Run a classifier over labelled images.
 
@@ -159,6 +161,8 @@ def evaluate(
     batch_size : int
     on_batch : callable, optional
         Told the number of images after each batch: for a progress bar, or to give up by raising.
+    on_scores : callable, optional
+        Handed the scores (n, classes) of each batch, in order: for what else is asked of them.
 
     Raises
     ------
@@ -184,6 +188,8 @@ def evaluate(
                 raise ValueError(
                     f"label {int(labels.max())} is out of range: the network knows {classes} classes, 0 to {classes - 1}"
                 )
+            if on_scores is not None:
+                on_scores(scores)
             best = scores.topk(min(5, classes), dim=1).indices
             right = best == labels[:, None]
             hits += int(right[:, 0].sum())
