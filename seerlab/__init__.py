@@ -21,43 +21,69 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import encodings, seernet
+    from . import drfmp, encodings, regularity, scnn, seernet, spl
+    from .engine.accuracy import accuracy
+    from .engine.sweep import sweep
     from .layers import ConvLayer, conv_layers
     from .networks import Network, describe, list_networks, load, sample_images
     from .widgets.encoding_view import EncodingView
+    from .widgets.epsilon_view import EpsilonView
+    from .widgets.granularity_view import GranularityView
     from .widgets.lab import Lab
     from .widgets.mask_view import MaskView
+    from .widgets.network_view import NetworkView
+    from .widgets.predictor_view import PredictorView
 
 # Public name: module it lives in (None: the name is a module itself).
 _PUBLIC: dict[str, str | None] = {
     "ConvLayer": "layers",
     "EncodingView": "widgets.encoding_view",
+    "EpsilonView": "widgets.epsilon_view",
+    "GranularityView": "widgets.granularity_view",
     "Lab": "widgets.lab",
     "MaskView": "widgets.mask_view",
     "Network": "networks",
+    "NetworkView": "widgets.network_view",
+    "PredictorView": "widgets.predictor_view",
+    "accuracy": "engine.accuracy",
     "conv_layers": "layers",
     "describe": "networks",
+    "drfmp": None,
     "encodings": None,
     "list_networks": "networks",
     "load": "networks",
+    "regularity": None,
     "sample_images": "networks",
+    "scnn": None,
     "seernet": None,
+    "spl": None,
+    "sweep": "engine.sweep",
 }
 
 __all__ = [
     "ConvLayer",
     "EncodingView",
+    "EpsilonView",
+    "GranularityView",
     "Lab",
     "MaskView",
     "Network",
+    "NetworkView",
+    "PredictorView",
     "__version__",
+    "accuracy",
     "conv_layers",
     "describe",
+    "drfmp",
     "encodings",
     "list_networks",
     "load",
+    "regularity",
     "sample_images",
+    "scnn",
     "seernet",
+    "spl",
+    "sweep",
 ]
 
 

@@ -19,16 +19,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "seerlab"
 
 # What each part may import of the others (widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
+METHODS = {"drfmp", "encodings", "regularity", "scnn", "seernet", "spl"}
+SHARED_BY_METHODS = {"evaluation", "kernels", "layers", "masks", "operators", "predicted"}
 ALLOWED = {
     "kernels": set(),
     "operators": set(),
     "networks": set(),
     "measure": set(),
+    "evaluation": {"operators"},
     "layers": {"operators"},
-    "encodings": {"kernels"},
-    "seernet": {"kernels", "layers", "operators"},
-    "engine": {"encodings", "kernels", "layers", "operators", "seernet", "networks", "measure"},
-    "widgets": {"encodings", "engine", "layers", "seernet", "networks", "measure", "operators"},
+    "masks": {"layers"},
+    "predicted": {"layers", "masks", "operators"},
+    **dict.fromkeys(METHODS, SHARED_BY_METHODS),
+    "engine": {*METHODS, *SHARED_BY_METHODS, "networks", "measure"},
+    "widgets": {*METHODS, "engine", "evaluation", "layers", "networks", "measure", "operators"},
     "cli": {"kernels", "networks"},
 }
 
@@ -119,7 +123,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert len(expected) > 20
     assert not expected - held
-    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv"):
+    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv", "_srmm"):
         assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from seerlab import seernet
 from seerlab.layers import ConvLayer
+from seerlab.masks import truth_of
 from seerlab.operators import plain_mode
 from seerlab.seernet import quantise
-from seerlab.seernet.masks import truth_of
 from seerlab.seernet.predictor import Predictor
 from seerlab.seernet.quantise import Settings
 

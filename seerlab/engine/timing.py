@@ -160,8 +160,8 @@ def layer_timings(
         mask = predictor.mask(x, shortcut)
         times = interleaved(
             {
-                "dense_nchw": _dense(layer, torch.contiguous_format),
-                "dense_channels_last": _dense(layer, torch.channels_last),
+                "dense_nchw": dense_run(layer, torch.contiguous_format),
+                "dense_channels_last": dense_run(layer, torch.channels_last),
                 "predict": lambda: predictor.mask(x, shortcut),
                 "masked": lambda: predictor.execute(x, mask, shortcut),
                 TOTAL: lambda: predictor(x, shortcut),
@@ -173,7 +173,7 @@ def layer_timings(
         return LayerTimings(layer.name, bits, margin, times, 1.0 - float(mask.float().mean()))
 
 
-def _dense(layer: ConvLayer, layout: torch.memory_format) -> Callable[[], Tensor]:
+def dense_run(layer: ConvLayer, layout: torch.memory_format) -> Callable[[], Tensor]:
     """Return the whole dense layer as a callable, its tensors in `layout` beforehand."""
     x, weight = layer.input.contiguous(memory_format=layout), layer.weight.contiguous(memory_format=layout)
     shortcut = None if layer.residual is None else layer.residual.contiguous(memory_format=layout)

@@ -1,4 +1,4 @@
-"""The four counting rules as they are defined, output channel by output channel: the specification in code, slow and obvious."""
+"""The four counting rules as they are defined, output channel by output channel: slow and obvious, the measure of the fast ones."""
 
 from __future__ import annotations
 

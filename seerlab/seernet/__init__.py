@@ -9,11 +9,12 @@ bias, the rule for residual sums and the one-bit form are our reading; `margin` 
 
 ====================  ===============================================================
 `quantise`            scales and codes of weights, input, bias and shortcut
-`masks`               from sums to masks: sign, first maximum of a window, truth
 `predictor`           one layer, prepared once: predict, execute
 `prediction`          `predict` and `forward` of a `ConvLayer`, mask quality
 `network`             `apply`: a whole network with its eligible layers predicted
 ====================  ===============================================================
+
+From sums to masks: `seerlab.masks`; replacing layers of a running network: `seerlab.predicted`.
 """
 
 from .network import SeerNetNetwork, apply

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from seerlab.layers import ConvLayer
+from seerlab.masks import truth_of
 from seerlab.operators import plain_mode
 
-from .masks import truth_of
 from .predictor import Predictor, prepare
 from .quantise import Settings
 

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from seerlab.kernels import integer_conv as integer
 from seerlab.kernels import masked_conv as masked
 from seerlab.layers import ConvLayer, conv_output_shape
+from seerlab.masks import mask_of, off_mask_value
+from seerlab.predicted import Follower, followers
 
 from . import quantise
-from .masks import mask_of, off_mask_value
 from .quantise import Settings
 
 
@@ -73,8 +74,7 @@ class Predictor:
         self.rectified = layer.activation is not None
         self.weight, self.bias = layer.weight, layer.bias
         self.groups = layer.groups
-        self.takes_shortcut = layer.residual is not None
-        self.normalises = layer.batch_norm is not None
+        self.follows: tuple[Follower, ...] = followers(layer)
         self._geometry: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
         self._norm = None if settings.fused else layer.batch_norm
         self._limits = (layer.activation.lower, layer.activation.upper) if layer.activation else (-math.inf, math.inf)
@@ -223,10 +223,23 @@ class Predictor:
             fill=off_mask_value(rectified=self.rectified, pool=self.pool), implementation=self.implementation,
         )  # fmt: skip
 
+    def run(self, x: Tensor, shortcut: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Predict, execute and pool.
+
+        Returns
+        -------
+        output : Tensor
+            The layer's output, only too small where the prediction missed an output.
+        mask : Tensor, shape (N, K, P, Q), bool
+            What was computed.
+        """
+        mask = self.mask(x, shortcut)
+        y = self.execute(x, mask, shortcut)
+        return (y if self.pool is None else self.pool(y)), mask
+
     def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Predict, execute and pool: the layer's output, only too small where the prediction missed an output."""
-        y = self.execute(x, self.mask(x, shortcut), shortcut)
-        return y if self.pool is None else self.pool(y)
+        """The first of the results of `run`."""
+        return self.run(x, shortcut)[0]
 
 
 def _by_sign(signed: Tensor) -> list[tuple[slice, bool]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seerlab.engine.timing import LayerTimings, _dense, layer_timings
+from seerlab.engine.timing import LayerTimings, dense_run, layer_timings
 from seerlab.layers import RELU, ConvLayer, MaxPool, Residual
 from seerlab.measure import Interrupted, Timing
 
@@ -37,12 +37,12 @@ def timings(predict, masked, total, nchw=10.0, channels_last=8.0, spread=0.1):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_dense_baseline_computes_the_whole_layer(layer, layout):
-    torch.testing.assert_close(_dense(layer, layout)(), layer.output)
+    torch.testing.assert_close(dense_run(layer, layout)(), layer.output)
 
 
 def test_dense_baseline_leaves_the_layers_tensors_alone(layer):
     before = layer.input.clone()
-    _dense(layer, torch.contiguous_format)()
+    dense_run(layer, torch.contiguous_format)()
     assert torch.equal(layer.input, before)
     assert torch.equal(layer.output, layer.finish(F.conv2d(layer.input, layer.weight, layer.bias, padding=1) + (
         0 if layer.residual is None else layer.residual

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seerlab.layers import MaxPool
-from seerlab.seernet.masks import mask_of
+from seerlab.masks import mask_of
 
 
 def walk(sums, pool, rectified, threshold, ties):

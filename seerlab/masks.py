@@ -10,17 +10,18 @@ max-pool alone             the first maximum of each window
 
 Comparison is strict: a sum of exactly 0 is dropped. "First" is the lowest row-major position. Padding of a pool is never a candidate;
 where windows overlap, a position is kept that is the maximum of any (our reading). The same rule serves the truth, on exact sums, and
-the prediction, on low-bit sums.
+the prediction, on estimated sums. The methods that predict share it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from seerlab.layers import ConvLayer, MaxPool
+from .layers import ConvLayer, MaxPool
 
 
 def mask_of(
@@ -31,7 +32,7 @@ def mask_of(
     Parameters
     ----------
     sums : Tensor, shape (N, K, P, Q)
-        Exact or low-bit sums, of any real type.
+        Exact or estimated sums, of any real type.
     rectified : bool
         A ReLU follows.
     pool : MaxPool or None
@@ -48,17 +49,51 @@ def mask_of(
     if pool is None:
         return positive
     exact = sums if sums.dtype == torch.float32 else sums.double()  # int32 sums do not fit a float32
-    marked = _first_maxima(exact, pool) if ties == "first" else _all_maxima(exact, pool)
+    marked = (
+        marked_places(window_places(exact, pool), None, exact.shape) if ties == "first" else _all_maxima(exact, pool)
+    )
     return marked & positive
 
 
-def _first_maxima(sums: Tensor, pool: MaxPool) -> Tensor:
+def window_places(sums: Tensor, pool: MaxPool) -> Tensor:
+    """Where each window has its first maximum.
+
+    Parameters
+    ----------
+    sums : Tensor, shape (N, K, P, Q)
+    pool : MaxPool
+
+    Returns
+    -------
+    Tensor, shape (N, K, P', Q'), int64
+        Flat position in the (P, Q) plane; P * Q, one past the last, for a window that lies in the padding with all its positions, which a
+        dilated one can.
+    """
     pooled, places = pool.with_indices(sums)
-    plane = sums.shape[2] * sums.shape[3]
-    # A dilated window can lie in the padding with all its positions: its maximum goes to a place past the plane.
-    places = places.masked_fill(pooled == -math.inf, plane)
-    marked = torch.zeros(*sums.shape[:2], plane + 1, dtype=torch.bool)
-    return marked.scatter_(2, places.flatten(2), True)[..., :plane].reshape(sums.shape)
+    return places.masked_fill(pooled == -math.inf, sums.shape[2] * sums.shape[3])
+
+
+def marked_places(places: Tensor, chosen: Tensor | None, shape: Sequence[int]) -> Tensor:
+    """Mark the places of windows in a mask of the unpooled map.
+
+    Parameters
+    ----------
+    places : Tensor, shape (N, K, P', Q'), int64
+        From `window_places`.
+    chosen : Tensor, shape (N, K, P', Q'), bool, optional
+        Windows to mark; all when not given.
+    shape : sequence of int
+        (N, K, P, Q).
+
+    Returns
+    -------
+    Tensor, shape (N, K, P, Q), bool
+        A place that several windows share is marked once.
+    """
+    plane = int(shape[2]) * int(shape[3])
+    wanted = places if chosen is None else places.masked_fill(~chosen, plane)
+    marked = torch.zeros(*shape[:2], plane + 1, dtype=torch.bool)
+    return marked.scatter_(2, wanted.flatten(2), True)[..., :plane].reshape(tuple(shape))
 
 
 def _all_maxima(sums: Tensor, pool: MaxPool) -> Tensor:
