@@ -11,17 +11,19 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from seerlab import networks, seernet
 from seerlab.layers import ConvLayer, LayerDict, conv_layers
+from seerlab.masks import truth_of
 from seerlab.networks.loading import RANDOM_LABEL
 from seerlab.operators import plain_mode
-from seerlab.seernet.masks import truth_of
 
 DEFAULT_NETWORK = "vgg9_cifar10"  # trained, 2 MB, comes with the package: the lab opens offline
 RANDOM = " (random weights)"  # ending of a network's entry that stands for the untrained network
@@ -79,6 +81,7 @@ class Session:
         self, model: nn.Module, x: Any, *, name: str, weights: str, picture: str, categories: Sequence[str] = ()
     ) -> None:
         self.name, self.weights, self.picture = name, weights, picture
+        self.model, self.x, self.categories = model, x, tuple(categories)
         _refuse_unfit_input(model, x)
         self.layers: LayerDict = conv_layers(model, x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
@@ -218,7 +221,7 @@ class SessionLoader:
         Where to start: an entry's name, a loaded network, or an own model. Without it, the network that comes with the
         package.
     x : Tensor or ndarray, shape (N, C, H, W), optional
-        Input of an own model or network, offered as picture `OWN_INPUT`.
+        Input of an own model or network, offered as picture `OWN_INPUT`; for a network also what `offer` takes.
 
     Attributes
     ----------
@@ -254,11 +257,14 @@ class SessionLoader:
             )
         wanted = self._own_name or (DEFAULT_NETWORK if network is None else network)
         self.first_network = choose("network", wanted, [name for name, _ in self.network_entries()])
-        if x is not None:
+        offered = None
+        if x is not None and (self.own_model or getattr(x, "ndim", None) == 4):
             self._pictures[OWN_INPUT] = _as_input(x)
+        elif x is not None:
+            offered = self.offer(x)
         elif self.own_model:
-            raise TypeError("an own model needs an example input: sl.Lab(model, x) with x of shape (N, C, H, W)")
-        self.first_image = self.image_names()[0]
+            raise TypeError("an own model needs an example input: give (model, x) with x of shape (N, C, H, W)")
+        self.first_image = offered or self.image_names()[0]
 
     def _entry_of(self, network: networks.Network) -> str:
         """Name of a loaded network in the list, which tells it from the published one of that name."""
@@ -314,6 +320,34 @@ class SessionLoader:
         for key in [key for key in self._sessions if key[1] == name]:
             del self._sessions[key]
         return name
+
+    def offer(self, picture: Any, name: str | None = None) -> str:
+        """Offer a picture of any kind, and return the name it is offered under.
+
+        Parameters
+        ----------
+        picture : str, path, ndarray (H, W, 3) uint8, PIL.Image or Tensor (N, C, H, W)
+            Name of a picture already offered, a file, or the picture itself; for an own model an input tensor.
+        name : str, optional
+            What to call it; without it the file's name, or a general one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it cannot be read or does not fit the network.
+        """
+        if isinstance(picture, str) and picture in self.image_names():
+            return picture
+        if isinstance(picture, str | Path):
+            path = Path(picture)
+            if not path.is_file():
+                names = ", ".join(repr(known) for known in self.image_names())
+                raise ValueError(f"no picture {str(picture)!r}: neither a file nor one of {names}")
+            with Image.open(path) as opened:
+                return self.add_picture(name or path.name, opened.convert("RGB"))
+        if name is None:
+            name = "own input" if isinstance(picture, Tensor) and picture.dim() == 4 else "own picture"
+        return self.add_picture(name, picture)
 
     def needs_download(self, network: str) -> float:
         """Megabytes that `session` would have to fetch first; 0 for what is there."""

@@ -1,19 +1,15 @@
 """The encoding view: a sparse map, the arrays it is stored as, and the convolution replayed from those arrays alone.
 
-The protocol is that of the mask view: frames are custom messages, confirmed by number once drawn, at most `FRAMES_UNDERWAY`
-unconfirmed, behind them only the newest waits, and a view that says "ready" starts afresh. A frame holds what is on screen and no
-more: 1 bit per element with all channels, the values and the encoder's arrays with one. The browser replays the convolution from
-those arrays, so that stepping costs no trip to the kernel. Bytes follow a frame unless a newer request waits; times are measured
-by a second worker once nothing has moved for `REST_S`, and given up when something does.
+A frame holds what is on screen and no more: 1 bit per element with all channels, the values and the encoder's arrays with one. The
+browser replays the convolution from those arrays, so that stepping costs no trip to the kernel. Bytes follow a frame unless a newer
+request waits; times are measured by a second worker once nothing has moved for `REST_S`, and given up when something does.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -23,17 +19,15 @@ import traitlets
 from PIL import Image, ImageDraw, ImageFont
 
 from seerlab.engine.encoding_study import EncodingStudy, EncodingTimes, check_epsilon
-from seerlab.engine.latest import LatestWins
 from seerlab.layers import ConvLayer
-from seerlab.measure import Interrupted
 
-from ._base import LabWidget, error_text, refuse_unknown
-from ._frames import FrameFlow
-from .mask_view import ALL_CHANNELS, STATIC
+from ._assets import module, styles
+from ._base import refuse_unknown
+from ._computed import ComputedView, Frame, Setting
+from ._rest import AfterRest
+from .mask_view import ALL_CHANNELS
 from .panel import milliseconds, share, size, threads
 
-# Two files, each with one concern, sent as one module: a widget's module cannot import a neighbour.
-ESM = "".join((STATIC / name).read_text() for name in ("encoding_arrays.js", "encoding_view.js"))
 METHOD_NAMES = {"im2col": "im2col", "mec": "MEC", "cscc": "CSCC", "cpo": "CPO", "cps": "CPS", "zvc": "ZVC"}
 REST_S = 0.4  # longer than a hand pauses while it drags a slider: measuring takes a processor for a while
 RAW_MARK = 0.4  # share of a bar's width at which the raw map ends; im2col, up to 49 times as large, is cut and says so
@@ -43,28 +37,16 @@ STILL_ZERO = (239, 241, 243)
 STILL_RAMP = ((127, 205, 187), (65, 182, 196), (29, 145, 192), (34, 94, 168), (12, 44, 132))  # those of the light page
 
 
-@dataclass(frozen=True, eq=False)
-class _Setting:
-    """One request: a layer with its number, and what to show of it."""
+@dataclass(frozen=True)
+class _Setting(Setting[EncodingStudy]):
+    """A layer with its number, and what to show of it."""
 
-    study: EncodingStudy
-    number: int
     method: str
     epsilon: float
     channel: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """One picture, ready to be sent."""
-
-    setting: _Setting
-    content: dict[str, Any]
-    buffers: list[bytes]
-    compute_ms: float
-
-
-class EncodingView(LabWidget):
+class EncodingView(ComputedView[EncodingStudy, _Setting]):
     """Canvas view of a layer's input as im2col, MEC, CSCC, CPO, CPS or ZVC stores it.
 
     Parameters
@@ -101,15 +83,14 @@ class EncodingView(LabWidget):
         If the layer's input is empty or not finite, or `method`, `epsilon` or `channel` is not possible for it.
     """
 
-    _esm = ESM
-    _css = STATIC / "encoding_view.css"
+    _esm = module("encoding_arrays.js", "encoding_view.js")
+    _css = styles("encoding_view.css")
 
     method = traitlets.Unicode("cpo").tag(sync=True)
     epsilon = traitlets.Float(0.0).tag(sync=True)
     channel = traitlets.Int(ALL_CHANNELS).tag(sync=True)
     entry = traitlets.Int(0).tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
-    figures = traitlets.Dict()
     times = traitlets.Dict()
 
     def __init__(
@@ -128,20 +109,23 @@ class EncodingView(LabWidget):
         if channel is None:
             channel = 0 if study.shape[0] == 1 else ALL_CHANNELS
         _check(study, method, epsilon, channel)
-        self._lab_lock = threading.RLock()
-        self._lab_study = study
-        self._lab_number = 1
-        self._lab_frame: _Frame | None = None
-        self._lab_extras: dict[str, dict[str, Any]] = {}  # latest message of figures and of times
-        self._lab_failure: BaseException | None = None
-        self._lab_requested: tuple[object, ...] | None = None
-        self._lab_flow = FrameFlow(self._emit, self._lab_lock)
-        self._lab_frames = LatestWins(_framed, self._deliver, self._failed, name="seerlab-encoding-view")
-        self._lab_clock = LatestWins(self._measure, self._measured, self._unmeasured, name="seerlab-encoding-times")
-        super().__init__(method=method, epsilon=float(epsilon), channel=channel)
-        self.on_msg(self._receive)
-        self.observe(self._setting_changed, names=["method", "epsilon", "channel"])
-        self._submit()
+        # A worker of its own: a slow format must not hold the next picture up.
+        self._lab_clock: AfterRest[_Setting, EncodingTimes] = AfterRest(
+            _measured_times,
+            self._measured,
+            lambda _setting, exception: self._report(exception),
+            rest_s=REST_S,
+            busy=lambda: self.closed or not self._lab_frames.idle,
+            name="seerlab-encoding-times",
+        )
+        super().__init__(
+            study,
+            ("method", "epsilon", "channel"),
+            thread="seerlab-encoding-view",
+            method=method,
+            epsilon=float(epsilon),
+            channel=channel,
+        )
 
     # --- what a user calls ---
 
@@ -162,19 +146,14 @@ class EncodingView(LabWidget):
         title : str
             Heading; the layer's name when empty.
         """
-        try:
-            study = EncodingStudy(layer)
-        except ValueError as exception:
-            self._report(exception)
+        if not self._take_study(lambda: EncodingStudy(layer)):
             return
-        channel = self.channel if self.channel < study.shape[0] else ALL_CHANNELS
-        with self._lab_lock:
-            self._lab_study = study
-            self._lab_number += 1
+        channels = self._lab_study.shape[0]
+        channel = self.channel if self.channel < channels else ALL_CHANNELS
         with self.hold_trait_notifications():
             self.title = title
             self.epsilon = 0.0
-            self.channel = 0 if study.shape[0] == 1 else channel
+            self.channel = 0 if channels == 1 else channel
             self.entry = 0
         self._submit()
 
@@ -198,151 +177,57 @@ class EncodingView(LabWidget):
         RuntimeError
             If the view is closed, or when called by an observer of `figures`, which runs on the worker itself.
         """
-        if self.closed:
-            raise RuntimeError("this view is closed; make a new EncodingView(layer)")
-        wanted = (self.method if method is None else method, self.epsilon if epsilon is None else epsilon)
-        _check(self._lab_study, *wanted, self.channel)
-        with self.hold_trait_notifications():
-            self.method, self.epsilon = wanted
-        self._submit()
-        self._lab_frames.wait_idle()
-        if self._lab_failure is not None:
-            raise self._lab_failure
-        return dict(self.figures)
+        return self._compute_now(method=method, epsilon=epsilon)
 
-    def get_stats(self) -> dict[str, float]:
-        """What the view did so far, named as in `MaskView.get_stats`."""
-        requests = self._lab_frames.statistics
-        return {**vars(requests), **self._lab_flow.statistics()}
-
-    def to_png(self) -> bytes:
-        """Draw the map with its overlap classes and bytes as a PNG file, for readers without a kernel."""
-        if self.closed:
-            return b""
-        self._lab_frames.wait_idle()
-        with self._lab_lock:
-            frame = self._lab_frame
-        return b"" if frame is None else _still(frame.setting, self.title)
-
-    # --- computing, on the worker ---
+    # --- computing ---
 
     def _setting_changed(self, change: Mapping[str, Any]) -> None:
         if change["name"] != "epsilon":
             self.entry = 0
-        self._submit()
+        super()._setting_changed(change)
 
-    def _submit(self) -> None:
-        """Ask the worker for the present setting, or say what is wrong with it."""
-        if self.closed:
-            return
-        with self._lab_lock:
-            setting = _Setting(self._lab_study, self._lab_number, self.method, self.epsilon, self.channel)
-        try:
-            _check(setting.study, setting.method, setting.epsilon, setting.channel)
-        except ValueError as exception:
-            self._report(exception)
-            return
-        wanted = (setting.number, setting.method, setting.epsilon, setting.channel)
-        with self._lab_lock:
-            known, self._lab_requested = self._lab_requested == wanted, wanted
-        if known:  # a wrong value was taken back
-            self._lab_failure = None
-            self.error = ""
-            return
-        if self._lab_flow.viewed:
-            self.send({"kind": "busy"})
-        self._lab_frames.submit(setting)
+    def _setting(self) -> _Setting:
+        return _Setting(self._lab_study, self._lab_number, self.method, self.epsilon, self.channel)
 
-    def _deliver(self, setting: _Setting, frame: _Frame) -> None:
-        with self._lab_lock:
-            if setting.number != self._lab_number:
-                return  # another layer is shown by now
-            self._lab_frame = frame
-            self._lab_failure = None
-            self._lab_flow.offer(frame.compute_ms)
-        if self._lab_frames.waiting:
-            return  # bytes take longer than the picture, and would be those of the past
-        figures = setting.study.figures(setting.epsilon)
-        self._extra({"kind": "figures", "layer": setting.number, "epsilon": setting.epsilon,
-                     "html": figures_html(figures, setting.method)})  # fmt: skip
-        self.error = ""
-        self.figures = figures
-        if self._lab_flow.viewed and not self.closed:
+    def _check(self, setting: _Setting) -> None:
+        _check(setting.study, setting.method, setting.epsilon, setting.channel)
+
+    def _frame(self, setting: _Setting) -> Frame:
+        return _framed(setting)
+
+    def _figures(self, setting: _Setting) -> dict[str, Any]:
+        return setting.study.figures(setting.epsilon)
+
+    def _settled(self, setting: _Setting, figures: dict[str, Any]) -> None:
+        head = {"layer": setting.number, "epsilon": setting.epsilon}
+        self._extra({"kind": "figures", **head, "html": figures_html(figures, setting.method)})
+        if self._viewed and not self.closed:
             self._lab_clock.submit(setting)
 
-    def _failed(self, _setting: _Setting, exception: BaseException) -> None:
-        with self._lab_lock:
-            self._lab_requested = None  # asking again tries again
-        self._report(exception)
+    def _still(self, setting: _Setting, frame: Frame) -> bytes:  # noqa: ARG002  drawn from the study itself
+        """Draw the map with its overlap classes and bytes."""
+        return _still(setting, self.title)
 
-    def _report(self, exception: BaseException) -> None:
-        self._lab_failure = exception
-        self.error = error_text(exception)
-        if self._lab_flow.viewed:
-            self.send({"kind": "idle"})
+    # --- measuring ---
 
-    # --- measuring, on a worker of its own: a slow format must not hold the next picture up ---
-
-    def _measure(self, setting: _Setting) -> EncodingTimes | None:
-        def moved() -> bool:
-            return self.closed or self._lab_clock.waiting or not self._lab_frames.idle
-
-        if self._lab_clock.overtaken(REST_S) or moved():
-            return None
-        return setting.study.times(setting.epsilon, setting.method, stop=moved)
-
-    def _measured(self, setting: _Setting, times: EncodingTimes | None) -> None:
-        if times is None or setting.number != self._lab_number:
+    def _measured(self, setting: _Setting, times: EncodingTimes) -> None:
+        if setting.number != self._lab_number:
             return
-        self._extra({"kind": "times", "layer": setting.number, "epsilon": setting.epsilon, "method": setting.method,
-                     "html": times_html(times)})  # fmt: skip
+        head = {"layer": setting.number, "epsilon": setting.epsilon, "method": setting.method}
+        self._extra({"kind": "times", **head, "html": times_html(times)})
         self.times = times.summary()
 
-    def _unmeasured(self, _setting: _Setting, exception: BaseException) -> None:
-        if not isinstance(exception, Interrupted):
-            self._report(exception)
-
-    # --- sending ---
-
-    def _extra(self, content: dict[str, Any]) -> None:
-        with self._lab_lock:
-            self._lab_extras[content["kind"]] = content
-            viewed = self._lab_flow.viewed
-        if viewed:
-            self.send(content)
-
-    def _emit(self, number: int) -> int | None:
-        """Send the latest frame."""
-        frame = self._lab_frame
-        if frame is None:
-            return None
-        self.send({**frame.content, "seq": number, "busy": self._lab_frames.waiting}, frame.buffers)
-        return sum(map(len, frame.buffers))
-
-    def _receive(self, _widget: object, content: Any, _buffers: object) -> None:
-        """Take a message of a view; on whichever thread the kernel chooses."""
-        if self.closed or not isinstance(content, dict):
-            return
-        kind = content.get("kind")
-        if kind == "ready":
-            with self._lab_lock:
-                new = not self._lab_flow.viewed
-                self._lab_flow.ready()
-                extras, frame = list(self._lab_extras.values()), self._lab_frame
-            for extra in extras:
-                self.send(extra)
-            if new and frame is not None:
-                self._lab_clock.submit(frame.setting)
-        elif kind == "drawn":
-            self._lab_flow.confirm(int(content["seq"]), float(content.get("ms", 0)))
+    def _greeted(self) -> None:
+        if not self._viewed and self._lab_shown is not None:
+            self._lab_clock.submit(self._lab_shown[0])
 
     def _release(self) -> None:
-        self._lab_frames.close()
+        super()._release()
         self._lab_clock.close()
-        with self._lab_lock:
-            self._lab_frame = None
-            self._lab_extras.clear()
-        self._lab_flow.clear()
+
+
+def _measured_times(setting: _Setting, moved: Callable[[], bool]) -> EncodingTimes:
+    return setting.study.times(setting.epsilon, setting.method, stop=moved)
 
 
 def _check(study: EncodingStudy, method: str, epsilon: object, channel: object) -> None:
@@ -358,16 +243,13 @@ def _check(study: EncodingStudy, method: str, epsilon: object, channel: object) 
         )
 
 
-def _framed(setting: _Setting) -> _Frame:
+def _framed(setting: _Setting) -> Frame:
     """Make the picture of a setting."""
-    start = time.perf_counter()
     study, epsilon, channel = setting.study, setting.epsilon, setting.channel
     geometry, layer = study.geometry, study.layer
     one = None if channel < 0 else channel
     nonzeros, counts = study.counts(epsilon, one)
     content: dict[str, Any] = {
-        "kind": "frame",
-        "layer": setting.number,
         "name": layer.name,
         "shape": list(study.shape),
         "kernel": list(layer.kernel_size),
@@ -396,7 +278,7 @@ def _framed(setting: _Setting) -> _Frame:
         content["filter"], content["weights"] = study.weights(one)
         content["sizes"] = [[name, array.size, str(array.dtype)] for name, array in arrays.items()]
         buffers = [study.sparse(epsilon)[one].tobytes(), *(array.tobytes() for array in arrays.values())]
-    return _Frame(setting, content, buffers, 1e3 * (time.perf_counter() - start))
+    return Frame(content, buffers)
 
 
 def _facts(study: EncodingStudy) -> str:

@@ -12,11 +12,9 @@ import base64
 import threading
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import torch
 import traitlets
 from PIL import Image, UnidentifiedImageError
 
@@ -30,6 +28,8 @@ from seerlab.widgets._base import error_text, refuse_unknown
 from seerlab.widgets.controls import NO_PROGRESS, UNKNOWN_PROGRESS, Controls
 from seerlab.widgets.encoding_view import EncodingView
 from seerlab.widgets.mask_view import MaskView
+from seerlab.widgets.network_strip import NetworkStrip
+from seerlab.widgets.pages import EncodePage, NetworkPage, Page, layer_title
 
 if TYPE_CHECKING:
     from seerlab.widgets.charts import Charts
@@ -38,7 +38,7 @@ REST_S = 0.3  # a pause in dragging shorter than this is not the end of it
 DOWNLOAD_REST_S = 0.8  # arrow keys walk a list entry by entry: none of those passed may start a download
 BITS_SHOWN = tuple(range(1, 9))
 MARGIN_SHOWN = 100  # steps; at 4 bits the sums of a 3x3 layer run to some hundreds
-PAGES = ("Predict", "Encode")
+PREDICT = "Predict"  # the first page, which is the lab's own; the others follow it
 CHOSEN = ("network", "image", "layer", "bits", "margin", "channel")
 KEYWORDS = ("network", "x", *CHOSEN[1:])
 
@@ -84,6 +84,8 @@ class Lab(ipywidgets.VBox):
         The canvas of the page Predict.
     encoding : EncodingView or None
         The page Encode; None until it is opened first.
+    strip : NetworkStrip or None
+        The page Network; None until it is opened first. A layer that is opened there is shown on the page Predict.
     figures : dict
         Figures of the mask shown, from the view; read-only, observable.
     timings : LayerTimings or None
@@ -128,7 +130,7 @@ class Lab(ipywidgets.VBox):
         refuse_unknown("Lab", refused, KEYWORDS)
         check_setting(bits, margin)
         self._lab_loader = SessionLoader(network, x)
-        picture = self._lab_loader.first_image if image is None else self._lab_picture(image)
+        picture = self._lab_loader.first_image if image is None else self._lab_loader.offer(image)
         session = self._lab_loader.session(self._lab_loader.first_network, picture)
         first = session.treated_layer(session.first_layer if layer is None else layer)
 
@@ -141,7 +143,7 @@ class Lab(ipywidgets.VBox):
         # What the canvas shows: the same network's, unless none of its layers is predicted.
         self._lab_shown = (session, first.name)
         self.view = MaskView(first, bits=bits, margin=margin, channel=channel)
-        self.view.title = _title(session, first.name)
+        self.view.title = layer_title(session, first.name)
         self._lab_controls = Controls(self._lab_upload)
         self._lab_charts: Charts | None = None
         self._lab_chart_box = ipywidgets.Box()
@@ -150,10 +152,11 @@ class Lab(ipywidgets.VBox):
         self._lab_worker: LatestWins[_State, None] = LatestWins(
             self._lab_follow, lambda _state, _result: None, self._lab_failed, name="seerlab-lab"
         )
-        self.encoding: EncodingView | None = None
-        self._lab_encode_box = ipywidgets.Box()
+        self._lab_encode, self._lab_network = EncodePage(), NetworkPage(self._lab_open_layer)
+        self._lab_more: tuple[Page[Any], ...] = (self._lab_encode, self._lab_network)
         self._lab_pages = ipywidgets.Tab(
-            [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), self._lab_encode_box], titles=PAGES
+            [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), *(page.box for page in self._lab_more)],
+            titles=[PREDICT, *(page.title for page in self._lab_more)],
         )
         super().__init__([self._lab_controls, self._lab_pages])
         self.add_class("seerlab-lab")
@@ -178,6 +181,16 @@ class Lab(ipywidgets.VBox):
 
     # --- for the user ---
 
+    @property
+    def encoding(self) -> EncodingView | None:
+        """The page Encode; None until it is opened first."""
+        return self._lab_encode.view
+
+    @property
+    def strip(self) -> NetworkStrip | None:
+        """The page Network; None until it is opened first."""
+        return self._lab_network.view
+
     def set_image(self, picture: Any, name: str | None = None) -> None:
         """Show a picture of one's own.
 
@@ -193,7 +206,7 @@ class Lab(ipywidgets.VBox):
         TypeError, ValueError
             If it cannot be read or does not fit the network.
         """
-        chosen = self._lab_picture(picture, name)
+        chosen = self._lab_loader.offer(picture, name)
         self._lab_show_choices()
         if self.image == chosen:
             self._lab_submit()
@@ -251,8 +264,8 @@ class Lab(ipywidgets.VBox):
         self.unobserve_all()
         self._lab_worker.close()
         self.view.close()
-        if self.encoding is not None:
-            self.encoding.close()
+        for page in self._lab_more:
+            page.close()
         if self._lab_charts is not None:
             self._lab_charts.close()
         for widget in (
@@ -260,7 +273,6 @@ class Lab(ipywidgets.VBox):
             self._lab_panel,
             self._lab_body,
             self._lab_chart_box,
-            self._lab_encode_box,
             self._lab_pages,
         ):
             widget.close()
@@ -314,15 +326,21 @@ class Lab(ipywidgets.VBox):
             self._lab_moved.set()
 
     def _lab_turn_page(self, change: Any) -> None:
-        """Make the page Encode when it is opened first: a lab that only predicts need not pay for it."""
-        if PAGES[change.new] == "Encode" and self.encoding is None:
-            with self._lab_lock:
-                session, name = self._lab_session, self.layer
-            if name not in session.layers:  # another network is on its way, and its layer will follow
-                name = session.first_layer
-            self.encoding = EncodingView(session.layer(name))
-            self.encoding.title = _title(session, name)
-            self._lab_encode_box.children = (self.encoding,)
+        """Make a page when it is opened first: a lab that only predicts need not pay for the others."""
+        with self._lab_lock:
+            session, name = self._lab_session, self.layer
+        if name not in session.layers:  # another network is on its way, and its layer will follow
+            name = session.first_layer
+        for index, page in enumerate(self._lab_more, 1):
+            if index == change.new:
+                page.enter(session, name)
+            elif index == change.old:
+                page.leave()
+
+    def _lab_open_layer(self, name: str) -> None:
+        """Show a layer that was opened on another page."""
+        self.layer = name
+        self._lab_pages.selected_index = 0
 
     def _lab_choose_layer(self, name: str) -> None:
         self.layer = name
@@ -346,7 +364,8 @@ class Lab(ipywidgets.VBox):
         session = self._lab_load(state)
         if session is None:
             return
-        self._lab_encode(session, state.layer)
+        for page in self._lab_more:
+            page.follow(session, state.layer)
         reason = session.refusals[state.layer]
         if reason is None:
             self._lab_show(session, state.layer)
@@ -393,13 +412,7 @@ class Lab(ipywidgets.VBox):
         with self._lab_lock:
             self._lab_shown = (session, name)
         self._lab_controls.channels = layer.out_channels
-        self.view.show(layer, _title(session, name))
-
-    def _lab_encode(self, session: Session, name: str) -> None:
-        """Bring the page Encode to a layer, if it was ever opened; it takes layers that cannot be predicted as well."""
-        layer = session.layer(name)
-        if self.encoding is not None and layer is not self.encoding.layer:
-            self.encoding.show(layer, _title(session, name))
+        self.view.show(layer, layer_title(session, name))
 
     def _lab_measure(self, state: _State) -> None:
         """Errors against bits, times, and sparsity of every layer, each shown as soon as it is there."""
@@ -500,24 +513,3 @@ class Lab(ipywidgets.VBox):
         self._lab_charts.show_layers(session.known_sparsity(), shown)
         self._lab_charts.show_errors(session.known_errors(shown, margin), bits)
         self._lab_charts.show_times(self.timings)
-
-    def _lab_picture(self, picture: Any, name: str | None = None) -> str:
-        """Offer a picture and return the name it is offered under."""
-        if isinstance(picture, str) and picture in self._lab_loader.image_names():
-            return picture
-        if isinstance(picture, str | Path):
-            path = Path(picture)
-            if not path.is_file():
-                names = ", ".join(repr(known) for known in self._lab_loader.image_names())
-                raise ValueError(f"no picture {str(picture)!r}: neither a file nor one of {names}")
-            with Image.open(path) as opened:
-                return self._lab_loader.add_picture(name or path.name, opened.convert("RGB"))
-        if name is None:
-            name = "own input" if isinstance(picture, torch.Tensor) and picture.dim() == 4 else "own picture"
-        return self._lab_loader.add_picture(name, picture)
-
-
-def _title(session: Session, layer: str) -> str:
-    """Heading of the canvas: what is shown, and that random weights are random."""
-    weights = ", random weights" if session.random else ""
-    return f"{layer} of {session.name}{weights}"

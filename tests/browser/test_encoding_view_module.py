@@ -1,6 +1,5 @@
 """The encoding view's module in a bare page: a fake model, real arrays of the kernel, real pixels and keys."""
 
-import base64
 import re
 
 import numpy as np
@@ -11,12 +10,11 @@ from torch.nn import functional as F
 from seerlab import encodings
 from seerlab.layers import ConvLayer
 from seerlab.widgets.encoding_view import EncodingView
-from seerlab.widgets.mask_view import STATIC
-from tests.browser.test_mask_view_module import FAKE_MODEL
+from tests.browser import bench as bare_page
+from tests.widgets.played import Played
 
 pytestmark = pytest.mark.browser
 
-ADDRESS = "http://seerlab.test/"
 EXAMPLE = [[0, 1, 0, 2, 0], [3, 4, 5, 6, 0], [0, 7, 0, 8, 0], [9, 10, 11, 0, 12], [0, 0, 13, 14, 15]]
 KERNEL = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 OUTPUT = [[120, 205, 118], [303, 266, 242], [283, 356, 470]]
@@ -26,14 +24,6 @@ DARK = [(0x1D, 0x5C, 0x8F), (0x4F, 0xB3, 0xC8), (0xF2, 0xF7, 0xC0), (0x26, 0x2B,
 TYPES = [0, 1, 2, 1, 0]
 # Of the worked example: places in CPO's order.
 CPO_PLACES = [(1, 0), (3, 0), (3, 4), (4, 4), (0, 1), (1, 1), (2, 1), (3, 1), (0, 3), (1, 3), (2, 3), (4, 3), (1, 2), (3, 2), (4, 2)]  # fmt: skip
-PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="encoding_view.css">
-<body style="margin:0"><div id="first"></div><div id="second"></div></body>"""
-PASS_ON = """
-window.pass = (content, buffers) => model.emit("msg:custom", content, buffers.map((text) => {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return inside(Array.from(bytes));
-}));
-"""
 
 
 def worked_example():
@@ -50,34 +40,25 @@ def random_layer(c=3, size=7, kernel=(3, 3), density=0.5, seed=0, groups=1, **ge
     return ConvLayer("conv", weight, torch.zeros(2 * groups), x, groups=groups, **geometry)
 
 
-class PlayedView(EncodingView):
+class PlayedView(Played, EncodingView):
     """A view whose messages are kept for the page."""
-
-    def __init__(self, *args, **kwargs):
-        self.sent = []
-        super().__init__(*args, **kwargs)
-
-    def send(self, content, buffers=None):
-        self.sent.append((content, [base64.b64encode(buffer).decode() for buffer in buffers or []]))
 
 
 def kernel_messages(layer, *, times=False, **setting):
     """What the kernel sends of a layer: its frame and its figures, and when asked for its times."""
     view = PlayedView(layer, **setting)
     view.compute()
-    view._receive(view, {"kind": "ready"}, [])
-    if times:
-        assert view._lab_clock.wait_idle(60)
+    view.say(kind="ready")
+    view.settle(measured=times)
     view.close()
     return [message for message in view.sent if message[0]["kind"] != "busy"]
 
 
-class Bench:
+class Bench(bare_page.Bench):
     """A page with one model and its first view."""
 
     def __init__(self, page):
-        self.page = page
-        self.canvas = page.locator("#first canvas")
+        super().__init__(page)
         self.sequence = 0
         self.layers = []  # names and shapes of the layers shown, for their numbers
 
@@ -91,35 +72,9 @@ class Bench:
         self.layers += [] if identity in self.layers else [identity]
         number = 1 + self.layers.index(identity)
         for content, buffers in messages:
-            self.page.evaluate("([c, b]) => pass(c, b)", [{**content, "seq": self.sequence, "layer": number}, buffers])
+            self.send({**content, "seq": self.sequence, "layer": number}, buffers)
         if wait:
             self.wait_for_frame(before + 1)
-
-    def frames(self):
-        return int(self.canvas.get_attribute("data-frame"))
-
-    def settle(self):
-        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def wait_for_frame(self, number, where="#first"):
-        self.page.wait_for_function(
-            "([where, n]) => document.querySelector(where + ' canvas').dataset.frame === String(n)", arg=[where, number]
-        )
-
-    def wait_for_level(self, level):
-        self.page.wait_for_function(f"document.querySelector('#first canvas').dataset.level === '{level}'")
-
-    def get(self, name):
-        return self.page.evaluate("(name) => model.get(name)", name)
-
-    def set(self, name, value):
-        self.page.evaluate("([name, value]) => model.set(name, value)", [name, value])
-
-    def sent(self, kind):
-        return self.page.evaluate("(kind) => model.sent.filter((m) => m.kind === kind)", kind)
-
-    def text(self, selector):
-        return self.page.locator(f"#first {selector}").inner_text()
 
     def go(self, entry):
         self.set("entry", entry)
@@ -143,28 +98,8 @@ class Bench:
         rows = label.partition("output so far: ")[2].replace("\u2212", "-").split(", ")
         return [[float(number) for number in row.split()] for row in rows]
 
-    def button(self, name):
-        return self.page.locator("#first").get_by_role("button", name=name, exact=True)
-
-    def pixels(self, where="#first"):
-        """Canvas as an array (rows, columns, 4)."""
-        flat, width = self.page.evaluate(
-            """(where) => { const c = document.querySelector(where + " canvas");
-            const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; return [btoa(Array.from(d, (v) => String.fromCharCode(v)).join("")), c.width]; }""",
-            where,
-        )
-        return np.frombuffer(base64.b64decode(flat), np.uint8).reshape(-1, width, 4)
-
-    def has(self, colour):
-        return bool((self.pixels()[..., :3] == np.array(colour)).all(-1).any())
-
     def wait_for_colour(self, colour):
-        word = (255 << 24 | colour[2] << 16 | colour[1] << 8 | colour[0]) & 0xFFFFFFFF
-        self.page.wait_for_function(
-            """(word) => { const c = document.querySelector("#first canvas");
-            return new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer).includes(word); }""",
-            arg=word,
-        )
+        self.wait_for_colours([colour])
 
     def cells(self, palette=LIGHT):
         """Corner and size of the worked example's cells on the canvas, found by the colour of the columns of type 2."""
@@ -176,35 +111,8 @@ class Bench:
 
 @pytest.fixture
 def open_bench(page):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-
-    def serve(route):
-        name = route.request.url.removeprefix(ADDRESS)
-        if name.endswith(".js"):
-            route.fulfill(body=str(EncodingView._esm), content_type="text/javascript")
-        elif name.endswith(".css"):
-            route.fulfill(body=(STATIC / name).read_text(), content_type="text/css")
-        else:
-            route.fulfill(body=PAGE, content_type="text/html")
-
-    def opened(scheme="light", width=1100):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
-        page.route(f"{ADDRESS}**", serve)
-        page.goto(ADDRESS)
-        page.add_script_tag(content=FAKE_MODEL + PASS_ON)
-        page.evaluate(
-            """async (address) => { window.module = await import(address + "encoding_view.js");
-            window.model = makeModel({ method: "cpo", epsilon: 0, channel: -1, entry: 0, error: "", title: "" });
-            window.stop = module.default.render({ model, el: document.querySelector("#first") }); }""",
-            ADDRESS,
-        )
-        return Bench(page)
-
-    yield opened
-    assert problems == []
+    state = {"method": "cpo", "epsilon": 0, "channel": -1, "entry": 0, "title": ""}
+    yield from bare_page.benches(page, EncodingView, state, Bench, width=1100)
 
 
 @pytest.fixture
@@ -407,7 +315,7 @@ def test_replay_of_random_maps_equals_the_dense_convolution(open_bench, method, 
         """([f, buffers]) => {
           const kinds = { int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
           const arrays = Object.fromEntries(f.sizes.map(([name, , type], i) =>
-            [name, new kinds[type](Uint8Array.from(atob(buffers[i + 1]), (c) => c.charCodeAt(0)).buffer)]));
+            [name, new kinds[type](Uint8Array.from(buffers[i + 1]).buffer)]));
           const stream = module.entries(f, arrays);
           return Array.from(module.replay(f, stream, new Float64Array(f.outputs[0] * f.outputs[1]), 0, stream.n - 1)); }""",
         [content, buffers],
@@ -571,7 +479,7 @@ def test_bytes_and_times_are_shown_and_pale_while_another_epsilon_is_on_screen(b
     bench.page.wait_for_function("document.querySelector('#first .times').textContent.includes('encode')")
     assert bench.page.locator("#first .figures").get_attribute("class") == "figures"
     content, buffers = next(m for m in kernel_messages(worked_example(), epsilon=5.0) if m[0]["kind"] == "frame")
-    bench.page.evaluate("([c, b]) => pass(c, b)", [{**content, "seq": 99}, buffers])
+    bench.send({**content, "seq": 99}, buffers)
     bench.wait_for_frame(3)
     assert bench.page.locator("#first .figures").get_attribute("class") == "figures old"
     assert "Times are measured when nothing moves." in bench.text(".times")

@@ -207,6 +207,51 @@ def test_the_encode_page_shows_the_layers_input_and_follows_the_layer(lab: Page)
     wait_label(lab, r"features\.14.*128 channels")
 
 
+def strip_of(page: Page):
+    return page.locator(".seer-net canvas[role=img]")
+
+
+def wait_strip(page: Page, text: str) -> None:
+    """Wait until the strip of layers names `text`."""
+    expect(strip_of(page)).to_have_attribute("aria-label", re.compile(text), timeout=START_MS)
+
+
+def test_a_layer_opened_on_the_network_page_is_shown_on_the_predict_page(lab: Page):
+    lab.get_by_role("tab", name="Network", exact=True).click()
+    wait_strip(lab, r"Network vgg9_cifar10.*: 8 layers, .*Layer 2 of 8: features\.3")
+    strip_of(lab).focus()
+    lab.keyboard.press("End")
+    lab.keyboard.press("ArrowLeft")
+    wait_strip(lab, r"Layer 7 of 8: features\.21")
+    lab.keyboard.press("Enter")
+    wait_label(lab, r"features\.21")
+    expect(canvas_of(lab)).to_be_visible(timeout=STEP_MS)
+    expect(lab.get_by_label("Layer", exact=True)).to_have_value("features.21")
+    lab.get_by_label("Layer", exact=True).select_option("features.14")
+    lab.get_by_role("tab", name="Network", exact=True).click()
+    wait_strip(lab, r"Layer 5 of 8: features\.14")
+
+
+def test_a_click_on_the_network_view_opens_the_layer_below_it(page: Page, server, folder, errors):
+    write_notebook(folder / "network.ipynb", "import seerlab as sl\nsl.NetworkView(sl.load('vgg9_cifar10'))")
+    run_all(page, server, "network.ipynb")
+    wait_strip(page, ": 8 layers, ")
+    expect(canvas_of(page)).to_have_count(0)
+    page.get_by_label("Measure", exact=True).select_option("predictability")
+    wait_strip(page, "Measure: Predictability")
+    room = strip_of(page).bounding_box()
+    assert room is not None
+    for place in (0.3, 0.6):
+        position = {"x": place * room["width"], "y": 100}
+        strip_of(page).hover(position=position)
+        name = page.locator(".seer-net .read b").inner_text()
+        strip_of(page).click(position=position)
+        expect(canvas_of(page)).to_have_attribute(
+            "aria-label", re.compile(rf"Layer {re.escape(name)},"), timeout=STEP_MS
+        )
+    expect(canvas_of(page)).to_have_count(1)  # one layer at a time
+
+
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("01_*.ipynb")), ids=lambda path: path.name)
 def test_the_first_guided_notebook_runs_and_draws(page: Page, server, folder, errors, notebook):
     (folder / notebook.name).write_bytes(notebook.read_bytes())

@@ -1,16 +1,13 @@
 """The mask view's module in a bare page: a fake model, real pixels, real keys."""
 
-import base64
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from seerlab.widgets.mask_view import STATIC
+from seerlab.widgets.mask_view import MaskView
+from tests.browser import bench as bare_page
 
 pytestmark = pytest.mark.browser
 
-ADDRESS = "http://seerlab.test/"
 SHAPE = (4, 6, 5)  # (K, P, Q): rows that do not start on a whole byte
 CLASSES = {"skipped": 0, "wasted": 1, "false_skips": 2, "kept": 3}
 LIGHT = {
@@ -25,38 +22,6 @@ DARK = {
     "false_skips": (0xFF, 0x7A, 0x1F),
     "kept": (0x0F, 0x7A, 0xBF),
 }
-
-FAKE_MODEL = """
-window.makeModel = (state) => {
-  const handlers = new Map();
-  const model = {
-    sent: [],
-    get: (key) => state[key],
-    set(key, value) {
-      const changed = JSON.stringify(state[key]) !== JSON.stringify(value);
-      state[key] = value;
-      if (changed) model.emit(`change:${key}`);
-    },
-    on: (name, handler) => handlers.set(name, (handlers.get(name) || new Set()).add(handler)),
-    off: (name, handler) => handlers.get(name)?.delete(handler),
-    emit: (name, ...values) => [...(handlers.get(name) || [])].forEach((handler) => handler(...values)),
-    listeners: () => [...handlers.values()].reduce((sum, some) => sum + some.size, 0),
-    save_changes() {},
-    send: (message) => model.sent.push(message),
-  };
-  return model;
-};
-/* Bytes as a kernel's message brings them: somewhere inside a larger buffer. */
-window.inside = (values) => {
-  const whole = new Uint8Array(values.length + 7).fill(255);
-  whole.set(values, 3);
-  return new DataView(whole.buffer, 3, values.length);
-};
-window.show = (frame, predicted, truth) =>
-  model.emit("msg:custom", frame, truth ? [inside(predicted), inside(truth)] : [inside(predicted)]);
-"""
-PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="mask_view.css">
-<body style="margin:0"><div id="first"></div><div id="second"></div></body>"""
 
 
 def masks(shape=SHAPE, seed=0):
@@ -79,69 +44,18 @@ def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="fe
     }  # fmt: skip
 
 
-class Bench:
-    """A page with one model and its first view."""
-
-    def __init__(self, page):
-        self.page = page
-        self.canvas = page.locator("#first canvas")
-
+class Bench(bare_page.Bench):
     def show(self, predicted, truth, **changes):
         content = frame(predicted, truth, **changes)
-        packed = [np.packbits(mask).tolist() for mask in (predicted, truth)]
-        before = int(self.canvas.get_attribute("data-frame"))
-        self.page.evaluate(
-            "(message) => show(...message)", [content, packed[0], packed[1] if content["truth"] else None]
-        )
+        before = self.frames()
+        sent = (predicted, truth) if content["truth"] else (predicted,)
+        self.send(content, [np.packbits(mask).tobytes() for mask in sent])
         return before
 
-    def wait_for_frame(self, number, where="#first"):
-        self.page.wait_for_function(
-            "([where, n]) => document.querySelector(where + ' canvas').dataset.frame === String(n)", arg=[where, number]
-        )
-
-    def wait_for_level(self, level):
-        self.page.wait_for_function(f"document.querySelector('#first canvas').dataset.level === '{level}'")
-
-    def wait_for_text(self, selector, text):
-        self.page.wait_for_function(
-            "([s, t]) => document.querySelector('#first ' + s).textContent.includes(t)", arg=[selector, text]
-        )
-
-    def get(self, name):
-        return self.page.evaluate("(name) => model.get(name)", name)
-
-    def set(self, name, value):
-        self.page.evaluate("([name, value]) => model.set(name, value)", [name, value])
-
-    def sent(self, kind):
-        return self.page.evaluate("(kind) => model.sent.filter((m) => m.kind === kind)", kind)
-
-    def pixels(self, where="#first"):
-        """Canvas as an array (rows, columns, 4)."""
-        flat, width = self.page.evaluate(
-            """(where) => { const c = document.querySelector(where + " canvas");
-            const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; return [btoa(Array.from(d, (v) => String.fromCharCode(v)).join("")), c.width]; }""",
-            where,
-        )
-        return np.frombuffer(base64.b64decode(flat), np.uint8).reshape(-1, width, 4)
-
-    def colour_counts(self, palette, where="#first"):
-        found = self.pixels(where)[..., :3]
-        return {name: int((found == np.array(colour)).all(-1).sum()) for name, colour in palette.items()}
-
-    def wait_for_colours(self, names, palette=LIGHT, where="#first"):
+    def wait_for_classes(self, names, palette=LIGHT, where="#first"):
         """Until just the named classes are on the canvas."""
-        self.page.wait_for_function(
-            """([where, wanted, absent]) => { const c = document.querySelector(where + " canvas");
-            const d = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer); const seen = new Set(d);
-            return wanted.every((w) => seen.has(w)) && !absent.some((w) => seen.has(w)); }""",
-            arg=[
-                where,
-                [code(palette[n]) for n in palette if n in names],
-                [code(palette[n]) for n in palette if n not in names],
-            ],
-        )
+        present = [palette[name] for name in palette if name in names]
+        self.wait_for_colours(present, [palette[name] for name in palette if name not in names], where)
 
     def reply(self, **changes):
         """Answer the newest probe."""
@@ -156,41 +70,10 @@ class Bench:
         return probe
 
 
-def code(colour):
-    """Colour as a little-endian word of canvas memory."""
-    return (255 << 24 | colour[2] << 16 | colour[1] << 8 | colour[0]) & 0xFFFFFFFF
-
-
 @pytest.fixture
 def open_bench(page):
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-
-    def serve(route):
-        name = route.request.url.removeprefix(ADDRESS)
-        kinds = {".js": "text/javascript", ".css": "text/css"}
-        if name:
-            route.fulfill(body=(STATIC / name).read_text(), content_type=kinds[Path(name).suffix])
-        else:
-            route.fulfill(body=PAGE, content_type="text/html")
-
-    def opened(scheme="light", width=1000):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
-        page.route(f"{ADDRESS}**", serve)
-        page.goto(ADDRESS)
-        page.add_script_tag(content=FAKE_MODEL)
-        page.evaluate(
-            """async (address) => { window.module = await import(address + "mask_view.js");
-            window.model = makeModel({ bits: 4, margin: 0, channel: -1, mode: "difference", probe: [], error: "" });
-            window.stop = module.default.render({ model, el: document.querySelector("#first") }); }""",
-            ADDRESS,
-        )
-        return Bench(page)
-
-    yield opened
-    assert problems == []
+    state = {"bits": 4, "margin": 0, "channel": -1, "mode": "difference", "probe": []}
+    yield from bare_page.benches(page, MaskView, state, Bench)
 
 
 @pytest.fixture
@@ -298,7 +181,7 @@ def test_single_mask_shows_kept_and_skipped_alone(bench, mode, which):
     mask = masks()[which]
     bench.page.get_by_role("radio", name=mode, exact=True).check()
     assert bench.get("mode") == mode.lower()
-    bench.wait_for_colours({"kept", "skipped"})
+    bench.wait_for_classes({"kept", "skipped"})
     counts = bench.colour_counts(LIGHT)
     assert counts["kept"] / (counts["kept"] + counts["skipped"]) == pytest.approx(mask.mean(), abs=0.02)
     label = bench.canvas.get_attribute("aria-label")
@@ -306,7 +189,7 @@ def test_single_mask_shows_kept_and_skipped_alone(bench, mode, which):
     assert "wasted" not in label
     assert bench.canvas.get_attribute("data-frame") == "1"
     bench.page.get_by_role("radio", name="Difference", exact=True).check()
-    bench.wait_for_colours(set(LIGHT))
+    bench.wait_for_classes(set(LIGHT))
 
 
 def test_label_and_legend_state_the_counts_in_words(bench):
@@ -527,21 +410,21 @@ def test_picture_follows_the_preferred_colour_scheme(open_bench):
     bench = open_bench("dark")
     bench.show(*masks())
     bench.wait_for_frame(1)
-    bench.wait_for_colours(set(DARK), DARK)
+    bench.wait_for_classes(set(DARK), DARK)
     assert bench.colour_counts(LIGHT)["kept"] == 0
     bench.page.emulate_media(color_scheme="light")
-    bench.wait_for_colours(set(LIGHT), LIGHT)
+    bench.wait_for_classes(set(LIGHT), LIGHT)
 
 
 def test_picture_follows_the_theme_of_jupyterlab(bench):
     bench.page.evaluate(
         """document.body.style.setProperty("--jp-layout-color0", "#111"); document.body.dataset.jpThemeLight = "false" """
     )
-    bench.wait_for_colours(set(DARK), DARK)
+    bench.wait_for_classes(set(DARK), DARK)
     bench.page.evaluate(
         """document.body.style.setProperty("--jp-layout-color0", "white"); document.body.dataset.jpThemeLight = "true" """
     )
-    bench.wait_for_colours(set(LIGHT), LIGHT)
+    bench.wait_for_classes(set(LIGHT), LIGHT)
     assert bench.canvas.get_attribute("data-frame") == "1"
 
 
@@ -553,7 +436,7 @@ def test_two_views_of_one_model_show_the_same_mode_and_zoom_by_themselves(bench)
     bench.wait_for_frame(1, "#second")
     bench.page.locator("#second").get_by_role("radio", name="True", exact=True).check()
     for where in ("#first", "#second"):
-        bench.wait_for_colours({"kept", "skipped"}, where=where)
+        bench.wait_for_classes({"kept", "skipped"}, where=where)
     assert bench.page.locator("#first").get_by_role("radio", name="True", exact=True).is_checked()
 
 
@@ -566,7 +449,7 @@ def test_view_that_gets_its_place_on_the_page_later_draws_then(open_bench):
     bench.wait_for_frame(1)
     bench.page.evaluate("document.querySelector('#second').append(later)")
     bench.wait_for_frame(1, "#second")
-    bench.wait_for_colours(set(LIGHT), where="#second")
+    bench.wait_for_classes(set(LIGHT), where="#second")
 
 
 def test_view_out_of_sight_confirms_nothing_until_it_is_seen(open_bench):

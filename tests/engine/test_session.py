@@ -169,7 +169,7 @@ def test_an_array_serves_as_input(model):
 
 
 def test_an_own_model_without_input_is_refused(model):
-    with pytest.raises(TypeError, match=r"sl\.Lab\(model, x\)"):
+    with pytest.raises(TypeError, match=r"give \(model, x\)"):
         SessionLoader(model)
 
 

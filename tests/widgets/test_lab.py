@@ -315,7 +315,7 @@ def test_bad_arguments_are_refused_in_one_sentence(arguments, keywords, error, t
         (Small().eval(), torch.rand(1, 4, 8, 8), ValueError, "4 channels"),
         (Small().eval(), torch.full((1, 3, 8, 8), math.nan), ValueError, "NaN"),
         (nn.Sequential(nn.ReLU()).eval(), torch.rand(1, 3, 8, 8), ValueError, "no 2-D convolution"),
-        (Small().eval(), None, TypeError, r"sl\.Lab\(model, x\)"),
+        (Small().eval(), None, TypeError, r"give \(model, x\)"),
     ],
 )
 def test_bad_models_and_inputs_are_refused_in_one_sentence(model, x, error, text):
@@ -359,3 +359,69 @@ def test_values_in_the_panel_are_escaped(small):
     small._lab_shown[0].guesses = (engine_session.Guess("<b>cat</b>", 0.5),)
     small._lab_draw_panel()
     assert "&lt;b&gt;cat" in small._lab_panel.value
+
+
+PREDICT_PAGE, ENCODE_PAGE, NETWORK_PAGE = range(3)
+
+
+def turn_to(lab, page):
+    lab._lab_pages.selected_index = page
+    return lab
+
+
+def test_pages_are_made_when_they_are_opened_first(small):
+    assert (small.encoding, small.strip) == (None, None)
+    strip = turn_to(small, NETWORK_PAGE).strip
+    assert list(strip.study.layers) == ["first", "second", "smooth"]
+    assert strip.selected == "second"
+    assert small.encoding is None
+    assert turn_to(small, ENCODE_PAGE).encoding.layer.name == "second"
+    turn_to(small, NETWORK_PAGE)
+    assert small.strip is strip
+
+
+def test_pages_follow_the_layer_even_one_that_is_not_predicted(small):
+    turn_to(turn_to(small, NETWORK_PAGE), ENCODE_PAGE)
+    small.layer = "smooth"
+    settle(small)
+    assert small.strip.selected == "smooth"
+    assert small.encoding.layer.name == "smooth"
+    assert small.view.layer.name == "second"
+
+
+def test_layer_opened_on_the_network_page_is_shown_on_the_predict_page(small):
+    turn_to(small, NETWORK_PAGE).strip._receive(None, {"kind": "open", "layer": "first"}, [])
+    assert (small.layer, small._lab_pages.selected_index) == ("first", PREDICT_PAGE)
+    settle(small)
+    assert small.view.layer.name == "first"
+
+
+def test_network_page_measures_no_times_while_another_page_is_looked_at(small):
+    strip = turn_to(small, NETWORK_PAGE).strip
+    assert not strip.paused
+    turn_to(small, PREDICT_PAGE)
+    assert strip.paused
+    strip.measure = "time"
+    assert strip.compute()["measured_layers"] == 0
+    turn_to(small, NETWORK_PAGE)
+    assert strip.compute()["measured_layers"] == 3
+
+
+def test_network_page_follows_the_picture_and_keeps_what_it_worked_out(pictured):
+    strip = turn_to(pictured, NETWORK_PAGE).strip
+    study = strip.study
+    first, second, *_ = (name for name, _ in pictured._lab_controls.image_options)
+    pictured.image = second
+    settle(pictured)
+    assert second in strip.study.title
+    pictured.image = first
+    settle(pictured)
+    assert strip.study is study
+
+
+def test_closing_the_lab_closes_its_pages():
+    lab = Lab(Small().eval(), torch.rand(1, 3, 16, 16))
+    strip, encoding = turn_to(lab, NETWORK_PAGE).strip, turn_to(lab, ENCODE_PAGE).encoding
+    lab.close()
+    assert strip.closed
+    assert encoding.closed

@@ -4,14 +4,6 @@
  * `f` is a frame as the kernel describes it: `method`, `shape` (C, H, W) of the raw map, `kernel`, `stride`, `dilation`, `padding`
  * (top, left), `padded` (Ih, Iw), `outputs` (Oh, Ow), and `weights`, the R x S taps of one filter. */
 
-const { abs, ceil, floor, max, min, round } = Math;
-
-const KINDS = { int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
-export const bytes = (buffer) =>
-	buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-/* Numbers of a buffer that may start at any byte of a larger one. */
-const numbers = (buffer, dtype) => new KINDS[dtype](bytes(buffer).slice().buffer);
-
 /** What the arrays of one channel say, entry by entry in stored order.
  *
  * `place`: row * Iw + column on the padded map; `owner`: the output column (or, for im2col, output) that an entry is stored for,
@@ -112,9 +104,6 @@ export function replay(f, stream, sums, from, to) {
 /* ---- numbers and words ---- */
 
 const NAMES = { im2col: "im2col", mec: "MEC", cscc: "CSCC", cpo: "CPO", cps: "CPS", zvc: "ZVC" };
-const whole = (n) => n.toLocaleString("en-US");
-const minus = (text) => String(text).replace("-", "\u2212");
-const short = (v) => minus(Number.isInteger(v) && abs(v) < 1e5 ? v : abs(v) >= 1e4 || (v && abs(v) < 1e-3) ? v.toExponential(1) : Number(v.toPrecision(3)));
 
 export const placeOf = (frame, q) => [floor(frame.stream.place[q] / frame.padded[1]), frame.stream.place[q] % frame.padded[1]];
 export const padded = (frame) => frame.padding[0] + frame.padding[1] > 0;

@@ -2,8 +2,7 @@
  *
  * A frame is a custom message. With all channels on screen it carries 1 bit per element, row-major over (channel, row,
  * column), most significant bit first. With one channel on screen it carries that channel's values and the arrays its encoder
- * made; nothing else is needed to replay the convolution (encoding_arrays.js, which is joined to this file when the module is sent),
- * and nothing else is used. Figures and times follow by themselves. */
+ * made; nothing else is needed to replay the convolution (encoding_arrays.js, which goes before this file), and nothing else is used. Figures and times follow by themselves. */
 
 /* Overlap: from pale to strong away from the page, in one hue family that every kind of colour vision can order. */
 export const PALETTES = {
@@ -19,39 +18,13 @@ const SPOKEN = 36; // outputs that can still be listened to
 const SIDE = 420; // CSS pixels of the column beside the picture
 const WIDE = 860; // from here on it stands beside the picture
 const SEND_EVERY = 50; // ms between two values of a slider that is dragged
-const BUSY_AFTER = 150; // ms: shorter waits would only flicker
 const PLAY = { slow: 700, fast: 60, total: 30000 }; // ms per entry at most and at least, and for a whole replay
 const METHODS = ["im2col", "mec", "cscc", "cpo", "cps", "zvc"];
 
-/* ---- layout, colours, numbers ---- */
-
-const snapped = (scale) => (scale < 1 || floor(scale) < 0.85 * scale ? scale : floor(scale));
-
-/** Grid of K tiles of P x Q cells in width x height dots: as large as possible. */
-export function mosaicLayout(K, P, Q, width, height, gap, strip) {
-	let best = null;
-	for (let columns = 1; columns <= K; columns++) {
-		const rows = ceil(K / columns);
-		const scale = snapped(min((width - (columns - 1) * gap) / (columns * Q), (height - rows * (gap + strip)) / (rows * P)));
-		if (!best || scale > best.scale + 1e-9) best = { columns, rows, scale };
-	}
-	const scale = max(best.scale, 1 / max(P, Q));
-	const [w, h] = [max(1, floor(Q * scale)), max(1, floor(P * scale))];
-	const [stepX, stepY] = [w + gap, h + gap + strip];
-	const x = max(0, (width - best.columns * stepX + gap) >> 1);
-	const y = max(0, (height - best.rows * stepY + gap) >> 1);
-	return { ...best, scale, w, h, stepX, stepY, x, y };
-}
-
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-const mix = (a, b, share) => a.map((v, i) => round(v + share * (b[i] - v)));
-const css = (c) => `rgb(${c.join(",")})`;
-const word = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 const HELP = {
 	all: "Click a channel, or choose one by arrow keys and Enter, to step through its encoding.",
 	one: "Arrow keys step, Home and End go to the first and the last entry, Space plays; + and \u2212 zoom, Escape shows all channels. Click an element for its entry.",
 };
-const ink = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b < 140 ? "#fff" : "#101418");
 /** One colour per pointer type, the ramp stretched over as many as there are. */
 export function typeColours(ramp, n) {
 	const stops = ramp.map(rgb);
@@ -62,39 +35,27 @@ export function typeColours(ramp, n) {
 	});
 }
 
-
-
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-let views = 0;
-
 function render({ model, el }) {
-	const uid = `seer-enc-${++views}-${Math.random().toString(36).slice(2, 8)}`;
-	const root = document.createElement("div");
-	root.className = "seer-enc";
 	const button = (name, sign, key) => `<button type="button" aria-label="${name}" title="${name} (${key})">${sign}</button>`;
-	root.innerHTML = `<header><div class="title"></div>
+	const view = canvasView({ model, el, kind: "seer-enc", palettes: PALETTES, html: ({ stage, help }) => `<header><div class="title"></div>
 <label>Method <select aria-label="Method">${METHODS.map((m) => `<option value="${m}">${NAMES[m]}</option>`).join("")}</select></label>
 <label>Channel <select aria-label="Channel"></select></label>
 <label>Epsilon <input type="range" aria-label="Epsilon" min="0" value="0" step="any"><output></output></label></header>
-<div class="body"><div class="main"><div class="stage"><canvas role="img" tabindex="0" aria-label="No picture" aria-describedby="${uid}" data-frame="0" data-level="mosaic"></canvas><div class="busy" role="status"></div><div role="alert"></div></div>
+<div class="body"><div class="main">${stage}
 <div class="steps">${button("First", "|&#9664;", "Home")}${button("Previous", "&#9664;", "Left arrow")}${button("Play", "Play", "Space")}${button("Next", "&#9654;", "Right arrow")}${button("Last", "&#9654;|", "End")}<span class="count"></span>${button("Back", "&#8617; all channels", "Escape")}${button("Zoom out", "&#8722;", "-")}${button("Zoom in", "+", "+")}</div>
 <div class="arrays"></div></div>
-<div class="side"><div class="legend"></div><div class="read" aria-live="polite"></div><div class="figures"></div><div class="times"></div></div></div><div class="help" id="${uid}"></div>`;
-	const find = (part) => root.querySelector(part);
-	const [title, stage, canvas, busy, alert, read, help] = [".title", ".stage", "canvas", ".busy", "[role=alert]", ".read", ".help"].map(find);
+<div class="side"><div class="legend"></div><div class="read" aria-live="polite"></div><div class="figures"></div><div class="times"></div></div></div>${help}` });
+	const { root, canvas, pen, find, schedule, save, listen, outline, look, script, fill } = view;
+	const [title, read, help] = [".title", ".read", ".help"].map(find);
 	const [legend, arraysBox, figuresBox, timesBox, count, epsilonText] = [".legend", ".arrays", ".figures", ".times", ".count", "output"].map(find);
 	const [methodBox, channelBox] = root.querySelectorAll("select");
 	const slider = find("input");
 	const [first, previous, play, next, last, back, zoomOut, zoomIn] = root.querySelectorAll("button");
-	const pen = canvas.getContext("2d", { willReadFrequently: true });
 	const sheet = document.createElement("canvas"); // one dot per cell, enlarged or reduced when drawn
 	const sheetPen = sheet.getContext("2d", { willReadFrequently: true });
-	const stopping = new AbortController();
-	const listen = (target, kind, handler, options) => target.addEventListener(kind, handler, { signal: stopping.signal, ...options });
+	canvas.dataset.level = "mosaic";
 
 	let frame = null; // the frame on screen, with .bits or .values, .arrays and .stream
-	let incoming = null; // newest frame that waits for the next animation frame
 	let figures = null;
 	let timing = null;
 	let palette = PALETTES.light;
@@ -105,38 +66,18 @@ function render({ model, el }) {
 	let sums = null; // output after the entries 0 .. done
 	let done = -1;
 	let greatest = 1;
-	let scheduled = 0;
 	let playing = 0;
-	let busyTimer = 0;
 	let sendTimer = 0;
 	let wanted = null; // value of the slider that waits to be sent
 	let dots = 1; // device pixels per CSS pixel
-	let width = 0;
 
 	const one = () => frame && frame.channel >= 0;
 	const entry = () => (one() ? max(0, min(frame.stream.n - 1, model.get("entry"))) : 0);
-	const save = (key, value) => {
-		model.set(key, value);
-		model.save_changes();
-	};
-	const schedule = () => {
-		scheduled ||= requestAnimationFrame(() => {
-			scheduled = 0;
-			draw();
-		});
-	};
 
 	/* -- drawing -- */
 
-	function draw() {
-		const start = performance.now();
-		dots = window.devicePixelRatio || 1;
-		const [w, h] = [round(stage.clientWidth * dots), round(stage.clientHeight * dots)];
-		if (!w || !h) return; // out of sight: the frame stays unconfirmed, so the kernel waits too
-		if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
-		const arrived = incoming;
-		if (incoming) take();
-		if (!frame) return;
+	function draw(w, h) {
+		dots = view.dots;
 		colours = typeColours(palette.ramp, frame.kinds);
 		colours.forEach((c, t) => {
 			root.style.setProperty(`--t${t}`, css(c));
@@ -151,20 +92,16 @@ function render({ model, el }) {
 		} else mosaic(w, h);
 		canvas.dataset.level = !one() ? "mosaic" : geometry.s < DIGIT * dots ? "channel" : "entries";
 		describe();
-		if (arrived) {
-			canvas.dataset.frame = Number(canvas.dataset.frame) + 1;
-			model.send({ kind: "drawn", seq: arrived.seq, ms: performance.now() - start });
-		}
 	}
 
-	function take() {
-		if (!frame || frame.layer !== incoming.layer || frame.channel !== incoming.channel) zoom = 0;
-		if (!frame || frame.layer !== incoming.layer) {
+	function take(incoming, before) {
+		const other = !before || before.layer !== incoming.layer;
+		if (other || before.channel !== incoming.channel) zoom = 0;
+		if (other) {
 			const all = Array.from({ length: incoming.shape[0] }, (_, c) => `<option value="${c}">${c}</option>`);
 			channelBox.innerHTML = `<option value="-1">all ${incoming.shape[0]}</option>${all.join("")}`;
 		}
 		frame = incoming;
-		incoming = null;
 		selected = one() ? frame.channel : min(selected, frame.shape[0] - 1);
 		done = -1;
 		if (!one()) return;
@@ -202,23 +139,12 @@ function render({ model, el }) {
 		for (let c = 0; c < C; c++) {
 			const from = c * H * W;
 			onSheet(H, W, (i) => ((frame.bits[(from + i) >> 3] >> (7 - ((from + i) & 7))) & 1 ? words[i % W] : zero));
-			const [x, y] = corner(c);
+			const [x, y] = corner(g, c);
 			pen.drawImage(sheet, x, y, g.w, g.h);
 			if (!g.plain) pen.fillText(c, x, y + g.h + 8 * dots);
 		}
-		const [x, y] = corner(selected);
+		const [x, y] = corner(g, selected);
 		outline(x, y, g.w, g.h);
-	}
-
-	const corner = (c, g = geometry) => [g.x + (c % g.columns) * g.stepX, g.y + floor(c / g.columns) * g.stepY];
-
-	function outline(x, y, w, h) {
-		const grow = 1.5 * dots; // white within black: visible on every colour
-		for (const [colour, line] of [["#000", 5], ["#fff", 2]]) {
-			pen.strokeStyle = colour;
-			pen.lineWidth = line * dots;
-			pen.strokeRect(x - grow, y - grow, w + 2 * grow, h + 2 * grow);
-		}
 	}
 
 	/** One map of cells in a box: colours, grid, and a text per cell where it fits. */
@@ -246,15 +172,6 @@ function render({ model, el }) {
 			}
 		}
 		pen.restore();
-	}
-
-	const look = (name) => getComputedStyle(root).getPropertyValue(name);
-
-	/** Text of so many CSS pixels in the page's colour. */
-	function script(points, align) {
-		pen.fillStyle = look("color");
-		pen.font = `${round(points * dots)}px ${look("font-family")}`;
-		pen.textAlign = align;
 	}
 
 	/** Clip to a box until `pen.restore()`. */
@@ -311,7 +228,7 @@ function render({ model, el }) {
 		const zero = rgb(palette.zero);
 		const inside = (r, c) => r >= top && c >= left && r < top + H && c < left + W;
 		const valueAt = (r, c) => (inside(r, c) ? frame.values[(r - top) * W + c - left] : 0);
-				panel(map, Ih, Iw, (i) => {
+		panel(map, Ih, Iw, (i) => {
 			const c = i % Iw;
 			return valueAt(floor(i / Iw), c) && frame.types[c] >= 0 ? colours[frame.types[c]] : zero;
 		}, (r, c, x, y) => {
@@ -415,7 +332,7 @@ function render({ model, el }) {
 		const [Oh, Ow] = frame.outputs;
 		const rows = n && Oh * Ow <= SPOKEN ? Array.from({ length: Oh }, (_, y) => Array.from(sums.subarray(y * Ow, (y + 1) * Ow), short).join(" ")) : [];
 		const output = rows.length ? `; output so far: ${rows.join(", ")}` : "";
-		canvas.setAttribute("aria-label", `Layer ${heading}, ${where}${frame.facts}: ${frame.words}${position}${output}`);
+		view.say(`Layer ${heading}, ${where}${frame.facts}: ${frame.words}${position}${output}`);
 		help.textContent = one() ? HELP.one : HELP.all;
 		first.disabled = previous.disabled = !n || q === 0;
 		next.disabled = last.disabled = !n || q === n - 1;
@@ -435,13 +352,6 @@ function render({ model, el }) {
 		if (figures) fill(figuresBox, figures.html);
 		figuresBox.classList.toggle("old", !here(figures));
 		fill(timesBox, here(timing) && timing.method === frame.method ? timing.html : "Times are measured when nothing moves.");
-	}
-
-	/* Writing the same again would be read out again. */
-	const written = new Map();
-	function fill(box, html) {
-		if (written.get(box) !== html) box.innerHTML = html;
-		written.set(box, html);
 	}
 
 	/* -- stepping -- */
@@ -500,11 +410,7 @@ function render({ model, el }) {
 	}
 
 	function key(event) {
-		// A notebook in command mode takes plain keys for itself: "d d" on this widget would delete the cell.
-		if (event.ctrlKey || event.metaKey || event.altKey) return;
-		event.stopPropagation();
-		if (event.target !== canvas || !frame) return;
-		const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+		const arrows = ARROWS[event.key];
 		const C = frame.shape[0];
 		if (arrows && !one()) {
 			const to = selected + arrows[0] * geometry.columns + arrows[1];
@@ -520,20 +426,17 @@ function render({ model, el }) {
 		else if (event.key === "Enter" || event.key === "+" || event.key === "=") enlarge(1.4);
 		else if (event.key === "-") enlarge(1 / 1.4);
 		else if (event.key === "Escape") up();
-		else return;
-		event.preventDefault();
+		else return false;
+		return true;
 	}
 
 	function clicked(event) {
 		if (!frame) return;
-		const box = canvas.getBoundingClientRect();
-		const u = ((event.clientX - box.left) * canvas.width) / box.width;
-		const v = ((event.clientY - box.top) * canvas.height) / box.height;
+		const [u, v] = view.at(event);
 		const g = geometry;
 		if (!one()) {
-			const [c, r] = [floor((u - g.x) / g.stepX), floor((v - g.y) / g.stepY)];
-			const i = r * g.columns + c;
-			if (c >= 0 && c < g.columns && r >= 0 && i < frame.shape[0]) open(i);
+			const i = tileAt(g, frame.shape[0], [u, v]);
+			if (i >= 0) open(i);
 			return;
 		}
 		const { x, y, w, h, s, ox, oy } = g.map;
@@ -542,39 +445,10 @@ function render({ model, el }) {
 		if (q >= 0) step(q - entry());
 	}
 
-	/* -- messages -- */
-
-	function receive(message, buffers) {
-		const { kind } = message;
-		if (kind === "frame") {
-			if (!message.busy) settled();
-			if (message.seq < (incoming || frame || message).seq) return; // a newer one is there
-			incoming = { ...message };
-			if (message.channel < 0) incoming.bits = bytes(buffers[0]);
-			else {
-				incoming.values = numbers(buffers[0], "float32");
-				incoming.arrays = Object.fromEntries(message.sizes.map(([name, , dtype], i) => [name, numbers(buffers[i + 1], dtype)]));
-			}
-			schedule();
-		} else if (kind === "figures") {
-			figures = message;
-			schedule();
-		} else if (kind === "times") {
-			timing = message;
-			schedule();
-		} else if (kind === "busy") busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
-		else if (kind === "idle") settled();
-	}
-
-	function settled() {
-		busyTimer = clearTimeout(busyTimer);
-		busy.textContent = "";
-	}
-
-	function showError() {
-		const text = model.get("error") || "";
-		root.classList.toggle("stale", text !== "");
-		if (alert.textContent !== text) alert.textContent = text;
+	function unpack(message, buffers) {
+		if (message.channel < 0) return { ...message, bits: bytes(buffers[0]) };
+		const arrays = message.sizes.map(([name, , dtype], i) => [name, numbers(buffers[i + 1], dtype)]);
+		return { ...message, values: numbers(buffers[0], "float32"), arrays: Object.fromEntries(arrays) };
 	}
 
 	/* -- controls, size and theme -- */
@@ -587,30 +461,6 @@ function render({ model, el }) {
 		sendTimer = setTimeout(sendEpsilon, SEND_EVERY);
 	}
 
-	function resize() {
-		const now = root.clientWidth;
-		if (now && now !== width) {
-			if (!width) recolour();
-			width = now;
-			const narrow = width < WIDE;
-			root.classList.toggle("narrow", narrow);
-			stage.style.height = `${round(max(250, min(520, (width - (narrow ? 16 : SIDE)) * 0.56)))}px`;
-		}
-		schedule();
-	}
-
-	function recolour() {
-		const page = getComputedStyle(root).backgroundColor.match(/[\d.]+/g);
-		if (!page) return; // not on the page yet: its first size calls again
-		const [r, g, b] = page.map(Number);
-		const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
-		palette = dark ? PALETTES.dark : PALETTES.light;
-		root.classList.toggle("dark", dark);
-		schedule();
-	}
-
-	listen(root, "keydown", key);
-	listen(canvas, "pointerdown", () => canvas.focus({ preventScroll: true }));
 	listen(canvas, "click", clicked);
 	listen(first, "click", () => step(-entry()));
 	listen(previous, "click", () => step(-1));
@@ -632,29 +482,28 @@ function render({ model, el }) {
 		sendEpsilon();
 	});
 
-	const events = [["msg:custom", receive], ["change:title", schedule], ["change:entry", schedule], ["change:method", schedule], ["change:error", showError]];
-	for (const [name, handler] of events) model.on(name, handler);
-	const watcher = new ResizeObserver(resize);
-	watcher.observe(root);
-	const theme = new MutationObserver(() => requestAnimationFrame(recolour)); // once the new theme's styles apply
-	for (const node of [document.body, document.documentElement]) theme.observe(node, { attributes: true });
-	listen(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
-
 	methodBox.value = model.get("method");
-	el.append(root);
-	resize();
-	showError();
-	model.send({ kind: "ready" });
 
-	return () => {
-		stopping.abort();
-		for (const [name, handler] of events) model.off(name, handler);
-		watcher.disconnect();
-		theme.disconnect();
-		for (const timer of [busyTimer, sendTimer, playing]) clearTimeout(timer);
-		cancelAnimationFrame(scheduled);
-		root.remove();
-	};
+	return view.start({
+		unpack, take, draw, key,
+		wide: WIDE,
+		height: (width, narrow) => max(250, min(520, (width - (narrow ? 16 : SIDE)) * 0.56)),
+		recolour: (now) => (palette = now),
+		traits: { title: schedule, entry: schedule, method: schedule },
+		messages: {
+			figures(message) {
+				figures = message;
+				schedule();
+			},
+			times(message) {
+				timing = message;
+				schedule();
+			},
+		},
+		stop() {
+			for (const timer of [sendTimer, playing]) clearTimeout(timer);
+		},
+	});
 }
 
 export default { render };

@@ -1,12 +1,10 @@
 /* The mask view: which outputs of a layer are predicted to matter, and which really do.
  *
- * A frame is a custom message: 1 bit per output, row-major over (channel, row, column), most significant bit first; the
- * true mask comes along only when the layer changed. A view asks for the latest frame when it appears ("ready") and
- * confirms what it drew ("drawn"). Three levels of zoom share one canvas: all channels, one channel, single outputs.
+ * A frame holds 1 bit per output, row-major over (channel, row, column), most significant bit first; the true mask comes along
+ * only when the layer changed. Three levels of zoom share one canvas: all channels, one channel, single outputs.
  *
  * Class of an output = predicted + 2 * true: 0 skipped, 1 wasted, 2 false skip, 3 kept. */
 
-const { abs, ceil, floor, max, min, round } = Math;
 const WORDS = ["skipped", "wasted", "false skips", "kept"];
 const KEYS = ["skipped", "wasted", "false_skips", "kept"];
 const MEANING = ["zero, not computed", "computed, but zero", "needed, but skipped", "needed and computed"];
@@ -24,7 +22,6 @@ const PIXEL_SIZE = 26; // CSS pixels per output from which its arithmetic is the
 const LARGEST_SIZE = 72;
 const SIDE = 314; // CSS pixels of the legend and its gap
 const WIDE = 740; // from here on the legend stands beside the picture
-const BUSY_AFTER = 150; // ms: shorter waits would only flicker
 const PROBE_PATIENCE = 1000; // ms after which a lost probe reply is given up
 
 /* ---- bits to classes ---- */
@@ -35,12 +32,6 @@ for (let i = 0; i < 256; i++) {
 		NIBBLES[i] |= (((i >> (7 - b)) & 1) | (((i >> (3 - b)) & 1) << 1)) << (8 * b);
 	}
 }
-
-/** Bytes of a message buffer, whatever view it comes as. */
-export const bytes = (buffer) =>
-	buffer instanceof ArrayBuffer
-		? new Uint8Array(buffer)
-		: new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 
 /** One class per byte for `count` outputs; `reuse` may be an earlier result. */
 export function classify(predicted, truth, count, reuse) {
@@ -56,39 +47,11 @@ export function classify(predicted, truth, count, reuse) {
 	return new Uint8Array(buffer, 0, count);
 }
 
-/* ---- layout ---- */
-
-/* Whole multiples look best, unless too small. */
-const snapped = (scale) => (scale < 1 || floor(scale) < 0.85 * scale ? scale : floor(scale));
-
-/** Grid of K tiles of P x Q outputs in width x height dots: as large as possible. */
-export function mosaicLayout(K, P, Q, width, height, gap, strip) {
-	let best = null;
-	for (let columns = 1; columns <= K; columns++) {
-		const rows = ceil(K / columns);
-		const scale = snapped(
-			min((width - (columns - 1) * gap) / (columns * Q), (height - rows * (gap + strip)) / (rows * P)),
-		);
-		const spare = columns * rows - K;
-		if (!best || scale > best.scale + 1e-9 || (scale > best.scale - 1e-9 && spare < best.spare)) {
-			best = { columns, rows, scale, spare };
-		}
-	}
-	const scale = max(best.scale, 1 / max(P, Q));
-	const w = max(1, floor(Q * scale));
-	const h = max(1, floor(P * scale));
-	const [stepX, stepY] = [w + gap, h + gap + strip];
-	const x = max(0, (width - best.columns * stepX + gap) >> 1);
-	const y = max(0, (height - best.rows * stepY + gap) >> 1);
-	return { ...best, scale, w, h, stepX, stepY, x, y };
-}
-
 /* ---- painting: `image` is {pixels: Uint32Array, width, height} ---- */
 
 for (const palette of Object.values(PALETTES)) {
-	palette.rgb = palette.colours.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+	palette.rgb = palette.colours.map(rgb);
 }
-const pack = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 
 /** Area average of one plane in a smaller w x h box at (x, y). */
 function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
@@ -96,7 +59,7 @@ function paintSmaller(image, classes, start, P, Q, x, y, w, h, colours, mode) {
 	for (let c = 0; c < Q; c++) target[c] = floor((c * w) / Q) << 2;
 	const counts = new Uint32Array(4 * w);
 	const [zero, wasted, missed, kept] = colours;
-	const [none, full] = [pack(zero), pack(kept)];
+	const [none, full] = [word(zero), word(kept)];
 	const fromWasted = mode === "predicted";
 	let row = 0;
 	for (let v = 0; v < h; v++) {
@@ -154,12 +117,7 @@ function paintLarger(image, classes, start, P, Q, x, y, scale, packed) {
 
 /* ---- words and numbers ---- */
 
-const whole = (n) => n.toLocaleString("en-US");
-const share = (part) => `${(100 * part).toFixed(part && part < 0.01 ? 2 : 1)} %`;
-const minus = (text) => String(text).replace("-", "\u2212");
-const real = (v) => minus(abs(v) >= 1e5 || (v && abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
 const exact = (v) => (Number.isInteger(v) ? minus(whole(v)) : real(v));
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 const swatch = (k) =>
 	`<svg viewBox="0 0 16 16" aria-hidden="true"><rect x=".5" y=".5" width="15" height="15" fill="var(--c${k})"/><path d="${
@@ -173,34 +131,23 @@ const HELP = {
 	pixel: "Arrow keys move, + and \u2212 zoom, Escape shows the whole channel.",
 };
 
-let views = 0;
-
 function render({ model, el }) {
-	const uid = `seer${++views}-${Math.random().toString(36).slice(2, 8)}`;
-	const root = document.createElement("div");
-	root.className = "seer-mask";
-	const radio = (value, text) =>
+	const radio = (uid, value, text) =>
 		`<label><input type="radio" name="${uid}" value="${value}"><span>${text}</span></label>`;
-	root.innerHTML = `<header><div class="title"></div>
-<div class="choice" role="radiogroup" aria-label="Mask shown">${radio("predicted", "Predicted")}${radio("true", "True")}${radio("difference", "Difference")}</div>
+	const view = canvasView({ model, el, kind: "seer-mask", palettes: PALETTES, html: ({ uid, stage, help }) => `<header><div class="title"></div>
+<div class="choice" role="radiogroup" aria-label="Mask shown">${radio(uid, "predicted", "Predicted")}${radio(uid, "true", "True")}${radio(uid, "difference", "Difference")}</div>
 <div class="zoom"><button type="button" aria-label="Back" title="Back (Escape)">&#8617;</button><button type="button" aria-label="Zoom out" title="Zoom out (-)">&#8722;</button><button type="button" aria-label="Zoom in" title="Zoom in (+)">+</button></div></header>
-<div class="body"><div class="stage"><canvas role="img" tabindex="0" aria-label="No picture" aria-describedby="${uid}-help" data-frame="0" data-level="mosaic"></canvas><div class="busy" role="status"></div><div role="alert"></div></div>
+<div class="body">${stage}
 <div class="side"><table class="legend"><tbody>${LEGEND_ORDER.map((k) => `<tr data-class="${k}"><td>${swatch(k)}</td><th scope="row"></th><td></td><td></td></tr>`).join("")}</tbody></table>
-<div class="read" aria-live="polite"></div></div></div><div class="help" id="${uid}-help"></div>`;
-	const parts = [".title", ".stage", ".side", "canvas", ".busy", "[role=alert]", ".read", ".help"];
-	const [title, stage, side, canvas, busy, alert, read, help] = parts.map((part) => root.querySelector(part));
-	/* JupyterLab takes plain keys for itself unless the focused element says otherwise. */
-	for (const part of root.querySelectorAll("canvas, button, input")) part.dataset.lmSuppressShortcuts = "true";
+<div class="read" aria-live="polite"></div></div></div>${help}` });
+	const { root, stage, canvas, pen, schedule, save, listen, outline } = view;
+	const [title, side, read, help] = [".title", ".side", ".read", ".help"].map(view.find);
 	const [back, zoomOut, zoomIn] = root.querySelectorAll("button");
 	const radios = [...root.querySelectorAll("input")];
 	const rows = [...root.querySelectorAll(".legend tr")];
-	const pen = canvas.getContext("2d");
-	const stopping = new AbortController();
-	const listen = (target, kind, handler, options) =>
-		target.addEventListener(kind, handler, { signal: stopping.signal, ...options });
+	canvas.dataset.level = "mosaic";
 
 	let frame = null; // content of the frame on screen, with .classes
-	let incoming = null; // newest frame that waits for the next animation frame
 	let truth = null; // {layer, bits}
 	let palette = PALETTES.light;
 	let image = null;
@@ -214,9 +161,6 @@ function render({ model, el }) {
 	let asked = null; // id of the probe on its way
 	let nextProbe = null;
 	let probes = 0;
-	let said = "";
-	let scheduled = 0;
-	let busyTimer = 0;
 	let probeTimer = 0;
 	let dots = 1; // device pixels per CSS pixel
 
@@ -232,43 +176,21 @@ function render({ model, el }) {
 	};
 	const middle = () => [frame.shape[1] >> 1, frame.shape[2] >> 1];
 	const same = (a, b) => a && b && a.channel === b.channel && a.row === b.row && a.column === b.column;
-	const save = (key, value) => {
-		model.set(key, value);
-		model.save_changes();
-	};
-	const schedule = () => {
-		scheduled ||= requestAnimationFrame(() => {
-			scheduled = 0;
-			draw();
-		});
-	};
 
 	/* -- drawing -- */
 
-	function draw() {
-		const start = performance.now();
-		dots = window.devicePixelRatio || 1;
-		const width = round(stage.clientWidth * dots);
-		const height = round(stage.clientHeight * dots);
-		if (!width || !height) return; // out of sight: the frame stays unconfirmed, so the kernel waits too
-		if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-		const arrived = incoming;
-		if (incoming) {
-			const changed = !frame || frame.layer !== incoming.layer;
-			const [K, P, Q] = incoming.shape;
-			incoming.classes = classify(incoming.predicted, truth.bits, K * P * Q, frame && frame.classes);
-			frame = incoming;
-			incoming = null;
-			if (changed) [zoom, centre, probe, hovered, selected] = [0, null, null, null, min(selected, K - 1)];
-		}
-		if (!frame) return;
+	function take(next, before) {
+		const changed = !before || before.layer !== next.layer;
+		const [K, P, Q] = next.shape;
+		next.classes = classify(next.predicted, truth.bits, K * P * Q, before && before.classes);
+		frame = next;
+		if (changed) [zoom, centre, probe, hovered, selected] = [0, null, null, null, min(selected, K - 1)];
+	}
+
+	function draw(width, height) {
+		dots = view.dots;
 		paint(width, height);
 		describe();
-		if (arrived) {
-			canvas.dataset.frame = Number(canvas.dataset.frame) + 1;
-			model.send({ kind: "drawn", seq: arrived.seq, ms: performance.now() - start });
-			refreshProbe();
-		}
 	}
 
 	function paint(width, height) {
@@ -277,7 +199,7 @@ function render({ model, el }) {
 			image = { data, pixels: new Uint32Array(data.data.buffer), width, height };
 		}
 		const m = mode();
-		const packed = Uint32Array.from([0, 1, 2, 3], (k) => pack(palette.rgb[shownAs(k, m)]));
+		const packed = Uint32Array.from([0, 1, 2, 3], (k) => word(palette.rgb[shownAs(k, m)]));
 		image.pixels.fill(0); // transparent: the page shows between the tiles
 		const [K, P, Q] = frame.shape;
 		const plane = (i, x, y, w, h) =>
@@ -292,7 +214,7 @@ function render({ model, el }) {
 			if (!geometry.labelled) geometry = mosaicLayout(K, P, Q, width, height, gap, gap);
 			const g = geometry;
 			for (let i = 0; i < K; i++) {
-				const [x, y] = corner(i);
+				const [x, y] = corner(g, i);
 				plane(i, x, y, g.w, g.h);
 			}
 		} else {
@@ -313,8 +235,6 @@ function render({ model, el }) {
 		canvas.dataset.level = level();
 	}
 
-	const corner = (i, g = geometry) => [g.x + (i % g.columns) * g.stepX, g.y + floor(i / g.columns) * g.stepY];
-
 	/* Second cue beside colour: a false skip is crossed out, a wasted output is hatched. */
 	function cues(width, height) {
 		const [K, P, Q] = frame.shape;
@@ -323,7 +243,7 @@ function render({ model, el }) {
 		const pad = max(1, round(s * 0.2));
 		pen.beginPath();
 		for (let i = one < 0 ? 0 : one; i < (one < 0 ? K : one + 1); i++) {
-			const [x, y] = one < 0 ? corner(i) : [geometry.x, geometry.y];
+			const [x, y] = one < 0 ? corner(geometry, i) : [geometry.x, geometry.y];
 			const top = max(0, floor(-y / s));
 			const left = max(0, floor(-x / s));
 			const [bottom, right] = [min(P, ceil((height - y) / s)), min(Q, ceil((width - x) / s))];
@@ -357,14 +277,14 @@ function render({ model, el }) {
 		const K = frame.shape[0];
 		const misses = frame.channels.false_skips;
 		const most = max(1, ...misses);
-		const styles = getComputedStyle(root);
-		pen.font = `${round(11 * dots)}px ${styles.fontFamily}`;
+		view.script(11, "left");
+		const plain = pen.fillStyle;
 		pen.textBaseline = "top";
 		for (let i = 0; i < K; i++) {
-			const [x, y] = corner(i);
+			const [x, y] = corner(g, i);
 			if (g.labelled) {
 				pen.textAlign = "left";
-				pen.fillStyle = styles.color;
+				pen.fillStyle = plain;
 				pen.fillText(i, x, y + g.h + 2 * dots);
 				const count = `\u2715${whole(misses[i])}`;
 				if (mode() === "difference" && misses[i] && pen.measureText(`${i}  ${count}`).width <= g.w) {
@@ -376,17 +296,8 @@ function render({ model, el }) {
 				pen.fillRect(x, y + g.h + 1, max(1, round((g.w * misses[i]) / most)), 2 * dots);
 			}
 		}
-		const [x, y] = corner(min(selected, K - 1));
+		const [x, y] = corner(g, min(selected, K - 1));
 		outline(x, y, g.w, g.h);
-	}
-
-	function outline(x, y, w, h) {
-		const grow = 2 * dots; // white within black: visible on every colour
-		for (const [colour, line] of [["#000", 5], ["#fff", 2]]) {
-			pen.strokeStyle = colour;
-			pen.lineWidth = line * dots;
-			pen.strokeRect(x - grow, y - grow, w + 2 * grow, h + 2 * grow);
-		}
 	}
 
 	function crosshair() {
@@ -395,7 +306,7 @@ function render({ model, el }) {
 		const { x, y, scale: s } = geometry;
 		if (level() === "pixel" && same(probe, place)) {
 			pen.setLineDash([5 * dots, 4 * dots]);
-			pen.strokeStyle = getComputedStyle(root).color;
+			pen.strokeStyle = view.look("color");
 			pen.lineWidth = 2 * dots;
 			for (const { rows: [r0, r1], columns: [c0, c1] } of probe.windows) pen.strokeRect(x + c0 * s, y + r0 * s, (c1 - c0) * s, (r1 - r0) * s);
 			pen.setLineDash([]);
@@ -430,7 +341,7 @@ function render({ model, el }) {
 		title.title = title.textContent;
 		const list = kinds.map((c) => `${whole(counts[c])} ${WORDS[c]}`).join(", ");
 		const shown = m === "difference" ? "" : `, ${m} mask`;
-		canvas.setAttribute("aria-label", `Layer ${heading}, ${size}, ${setting}${shown}: ${list}`);
+		view.say(`Layer ${heading}, ${size}, ${setting}${shown}: ${list}`);
 		const now = level();
 		help.textContent = HELP[now];
 		for (const input of radios) input.checked = input.value === m;
@@ -448,8 +359,9 @@ function render({ model, el }) {
 			const part = LEGEND_ORDER.map((c) => `${whole(frame.channels[KEYS[c]][k])} ${WORDS[c]}`);
 			text = `<p><b>Channel ${k}</b></p><p>${part.join(", ")}</p>`;
 		} else if (!place) text = `<p class="soft">Point at an output, or press an arrow key, to see its arithmetic.</p>`;
-		else text = same(probe, place) ? arithmetic(probe) : said;
-		if (said !== text) read.innerHTML = said = text; // writing the same again would be read out again
+		else if (same(probe, place)) text = arithmetic(probe);
+		else return; // the last one stays until the reply is there
+		view.fill(read, text);
 	}
 
 	function arithmetic(p) {
@@ -484,7 +396,7 @@ function render({ model, el }) {
 		nextProbe = place;
 		if (asked) return;
 		nextProbe = null;
-		asked = `${uid}-${++probes}`;
+		asked = `${view.uid}-${++probes}`;
 		model.send({ kind: "probe", id: asked, channel: place.channel, row: place.row, column: place.column });
 		probeTimer = setTimeout(answered, PROBE_PATIENCE);
 	}
@@ -547,12 +459,7 @@ function render({ model, el }) {
 	}
 
 	function key(event) {
-		// A notebook in command mode takes plain keys for itself: "d d" on this widget would delete the cell.
-		if (event.ctrlKey || event.metaKey || event.altKey) return;
-		event.stopPropagation();
-		if (event.target !== canvas || !frame) return;
-		const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-		const step = steps[event.key];
+		const step = ARROWS[event.key];
 		const k = channel();
 		const K = frame.shape[0];
 		if (step && k < 0) {
@@ -570,22 +477,19 @@ function render({ model, el }) {
 		else if (event.key === "Escape") up();
 		else if (event.key === "+" || event.key === "=") enlarge();
 		else if (event.key === "-") reduce();
-		else return;
-		event.preventDefault();
+		else return false;
+		return true;
 	}
 
 	/** Channel, row and column at a pointer event, or null beside the picture. */
 	function hit(event) {
 		if (!frame) return null;
-		const box = canvas.getBoundingClientRect();
-		const u = ((event.clientX - box.left) * canvas.width) / box.width;
-		const v = ((event.clientY - box.top) * canvas.height) / box.height;
+		const [u, v] = view.at(event);
 		const g = geometry;
 		const [K, P, Q] = frame.shape;
 		if (channel() < 0) {
-			const [c, r] = [floor((u - g.x) / g.stepX), floor((v - g.y) / g.stepY)];
-			const i = r * g.columns + c;
-			return c >= 0 && c < g.columns && r >= 0 && i < K ? { channel: i } : null;
+			const i = tileAt(g, K, [u, v]);
+			return i < 0 ? null : { channel: i };
 		}
 		const [row, column] = [floor((v - g.y) / g.scale), floor((u - g.x) / g.scale)];
 		return row >= 0 && column >= 0 && row < P && column < Q ? { channel: channel(), row, column } : null;
@@ -602,34 +506,16 @@ function render({ model, el }) {
 
 	/* -- messages -- */
 
-	function receive(message, buffers) {
-		const { kind } = message;
-		if (kind === "frame") {
-			if (message.truth) truth = { layer: message.layer, bits: bytes(buffers[1]) };
-			if (!message.busy) settled();
-			if (message.seq < (incoming || frame || message).seq) return; // a newer one is there
-			if (!truth || truth.layer !== message.layer) return model.send({ kind: "ready" });
-			incoming = { ...message, predicted: bytes(buffers[0]) };
-			schedule();
-		} else if (kind === "busy") {
-			busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
-		} else if (kind === "idle") settled();
-		else if (kind === "probe" && message.id === asked) {
-			if (message.low_bit_taps) probe = message;
-			answered();
-			schedule();
-		}
+	function unpack(message, buffers) {
+		if (message.truth) truth = { layer: message.layer, bits: bytes(buffers[1]) };
+		return truth && truth.layer === message.layer ? { ...message, predicted: bytes(buffers[0]) } : null;
 	}
 
-	function settled() {
-		busyTimer = clearTimeout(busyTimer);
-		busy.textContent = "";
-	}
-
-	function showError() {
-		const text = model.get("error") || "";
-		root.classList.toggle("stale", text !== "");
-		if (alert.textContent !== text) alert.textContent = text;
+	function replied(message) {
+		if (message.id !== asked) return;
+		if (message.low_bit_taps) probe = message;
+		answered();
+		schedule();
 	}
 
 	function moved() {
@@ -645,34 +531,19 @@ function render({ model, el }) {
 
 	/* -- size and theme -- */
 
-	let width = 0;
-	function resize() {
-		const next = root.clientWidth;
-		if (next && next !== width) {
-			if (!width) recolour();
-			width = next;
-			const narrow = width < WIDE;
-			root.classList.toggle("narrow", narrow);
-			const room = width - 16 - (narrow ? 0 : SIDE);
-			stage.style.height = `${round(max(280, min(640, room * (narrow ? 0.75 : 0.68))))}px`;
-			side.style.maxHeight = narrow ? "" : stage.style.height;
-		}
-		schedule();
+	function height(width, narrow) {
+		const room = width - 16 - (narrow ? 0 : SIDE);
+		const high = round(max(280, min(640, room * (narrow ? 0.75 : 0.68))));
+		side.style.maxHeight = narrow ? "" : `${high}px`;
+		return high;
 	}
 
-	function recolour() {
-		const page = getComputedStyle(root).backgroundColor.match(/[\d.]+/g);
-		if (!page) return; // not on the page yet: its first size calls again
-		const [r, g, b] = page.map(Number);
-		const dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
-		palette = dark ? PALETTES.dark : PALETTES.light;
-		root.classList.toggle("dark", dark);
+	function recolour(now) {
+		palette = now;
 		palette.colours.forEach((c, k) => root.style.setProperty(`--c${k}`, c));
 		root.style.setProperty("--cue", palette.cue);
-		schedule();
 	}
 
-	listen(root, "keydown", key);
 	listen(canvas, "pointermove", move);
 	listen(canvas, "pointerleave", () => {
 		if (!hovered) return;
@@ -680,7 +551,6 @@ function render({ model, el }) {
 		schedule();
 		refreshProbe();
 	});
-	listen(canvas, "pointerdown", () => canvas.focus({ preventScroll: true }));
 	listen(canvas, "click", (event) => {
 		const place = hit(event);
 		if (!place) return;
@@ -705,30 +575,16 @@ function render({ model, el }) {
 	listen(zoomIn, "click", () => enlarge());
 	for (const input of radios) listen(input, "change", () => save("mode", input.value));
 
-	const events = [["msg:custom", receive], ["change:mode", schedule], ["change:channel", level0], ["change:probe", moved], ["change:error", showError]];
-	for (const [name, handler] of events) model.on(name, handler);
-	const sizes = new ResizeObserver(resize);
-	sizes.observe(root);
-	const theme = new MutationObserver(() => requestAnimationFrame(recolour)); // once the new theme's styles apply
-	for (const node of [document.body, document.documentElement]) theme.observe(node, { attributes: true });
-	listen(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
-
 	for (const input of radios) input.checked = input.value === mode();
-	el.append(root);
-	resize();
-	showError();
-	model.send({ kind: "ready" });
 
-	return () => {
-		stopping.abort();
-		for (const [name, handler] of events) model.off(name, handler);
-		sizes.disconnect();
-		theme.disconnect();
-		clearTimeout(busyTimer);
-		clearTimeout(probeTimer);
-		cancelAnimationFrame(scheduled);
-		root.remove();
-	};
+	return view.start({
+		unpack, take, draw, height, recolour, key,
+		wide: WIDE,
+		shown: refreshProbe,
+		traits: { mode: schedule, channel: level0, probe: moved },
+		messages: { probe: replied },
+		stop: () => clearTimeout(probeTimer),
+	});
 }
 
 export default { render };
