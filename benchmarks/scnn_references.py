@@ -2,8 +2,9 @@
 
     SEERLAB_DATA=folder python benchmarks/scnn_references.py [--images 5] [--json FILE]
 
-Every layer is pruned by magnitude to the same density at every granularity (the first convolution to one half at most), without retraining;
-activations are those of the dense network. Counted are output references under each granularity's own rule, beside the ratio expected for independent zeros at the same activation densities; then steps and utilisation of the multipliers against density.
+Every layer is pruned by magnitude to the same density at every granularity (the first convolution to one half at most), without
+retraining; activations are those of the dense network. Counted are output references under each granularity's own rule, beside the
+ratio expected for independent zeros at the same activation densities; then steps and utilisation of the multipliers against density.
 
 The trunks are the first layers of trained networks. VGG-16 has random weights: its activation densities are not those of a trained network.
 """

@@ -40,8 +40,6 @@ import plotly.graph_objects as go
 import torch
 from IPython.display import display
 
-from seerlab.regularity.storage import nominal_ratio
-
 # %% [markdown]
 # ## 5.1 Four ways to take half away
 # A layer small enough to see whole: two filters, each with two kernels of 3×3. A **grain** is what is kept or removed together.
@@ -256,8 +254,8 @@ def density_at(curve, level):
 sizes = {"fine": 1, "vector": 3, "kernel": 9, "filter": 9 * 96}  # weights in a grain; filters differ, about
 needed = {name: density_at(curve, LEVEL) for name, curve in curves.groupby("granularity", sort=False)}
 pd.DataFrame(
-    [{"granularity": name, "density needed": d, "stored (nominal, of dense)": nominal_ratio(d, sizes[name]),
-      "index bits alone": nominal_ratio(d, sizes[name]) - d} for name, d in needed.items()]
+    [{"granularity": name, "density needed": d, "stored (nominal, of dense)": sl.regularity.nominal_ratio(d, sizes[name]),
+      "index bits alone": sl.regularity.nominal_ratio(d, sizes[name]) - d} for name, d in needed.items()]
 ).style.format("{:.0%}", subset=["density needed", "stored (nominal, of dense)", "index bits alone"]).hide()  # fmt: skip
 
 # %% [markdown]
@@ -345,7 +343,7 @@ my_references = None  # your answer to two, for example (3, 2, 1)
 def check_my_share(answer):
     if answer is None:
         return "One: not yet. Set my_share in the cell above, then run this one again."
-    right = nominal_ratio(0.3, grain_size=25)
+    right = sl.regularity.nominal_ratio(0.3, grain_size=25)
     if not isinstance(answer, int | float):
         return f"One: not yet. {answer!r} is not a number."
     if abs(answer - right) < 5e-4:

@@ -30,7 +30,7 @@ from .granularity import WeightMask, global_masks, prune
 from .network import PrunedNetwork, apply, attach, make_masks, make_permanent, prunable_layers
 from .retrain import Retrained, prune_and_retrain
 from .sensitivity import Sensitivity, scan
-from .storage import Storage, storage
+from .storage import Storage, expected_fillers, nominal_ratio, storage, total
 from .stream import EncodedWeights, decode, encode
 from .training import Settings
 
@@ -50,15 +50,18 @@ __all__ = [
     "decode",
     "density_at_accuracy",
     "encode",
+    "expected_fillers",
     "global_masks",
     "grains_of",
     "interpolated",
     "layer_densities",
     "make_masks",
     "make_permanent",
+    "nominal_ratio",
     "prunable_layers",
     "prune",
     "prune_and_retrain",
     "scan",
     "storage",
+    "total",
 ]
