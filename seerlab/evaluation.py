@@ -62,7 +62,15 @@ class LabelledImages:
         return len(self.labels)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of images and labels, `size` at a time, in order."""
+        """Pairs of images and labels, `size` at a time, in order.
+
+        Raises
+        ------
+        ValueError
+            If `size` is no whole number from 1 on.
+        """
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"the batch size must be a whole number, 1 or more, got {size!r}")
         yield from zip(self.images.split(size), self.labels.split(size), strict=True)
 
     def part(self, start: int, stop: int | None = None) -> LabelledImages:

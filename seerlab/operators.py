@@ -134,12 +134,18 @@ def refuse_unfit(model: nn.Module) -> None:
     Raises
     ------
     TypeError
-        If `model` is not an ``nn.Module``.
+        If `model` is not an ``nn.Module``, or it or a part of it is TorchScript.
     ValueError
         If a module is in training mode, or a parameter is not float32 on the CPU.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; pass net.model of a loaded network")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"module {name or type(model).__name__!r} is TorchScript, whose operators cannot be watched as they run; "
+                "pass the Python module that it was made from"
+            )
     training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
     if training:
         more = f" and {len(training) - 1} more" if len(training) > 1 else ""

@@ -4,13 +4,15 @@ The model itself runs, watched operator by operator. Where a convolution of the 
 what followed it when the plan was made (BatchNorm, the addition of a shortcut, activation, max-pool), and runs as one with all of it
 when the last of these comes up. The prediction can need any of them: the sign is taken after the shortcut, and a pooled value is
 the one at the place that the prediction chose. Should something else read the value in between, as it can on a branch that the
-example did not take, the convolution computes what the model itself would have.
+example did not take, the convolution computes what the model itself would have. So does one that comes with other weights than the
+plan saw, as where a model computes them from the picture.
 
 Methods that predict share this; each brings its own `PredictedLayer`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,20 +23,49 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from . import operators
-from .layers import Activation, ConvLayer, LayerDict, MaxPool, Residual, conv_layers
+from .layers import Activation, BatchNorm, ConvLayer, LayerDict, MaxPool, Residual, conv_layers
 from .masks import mask_of
 from .operators import aten
 
 FIRST_LAYER_CHANNELS = 3  # a picture: too few channels for a prediction to pay, and the least redundant input
-# Tells apart functions that only clamp: values on both sides of 0, of the usual lower limits and of 6.
+# Tells apart functions that only clamp, together with their limits: values on both sides of 0, of the usual lower limits and of 6.
 PROBE = (-7.5, -1.5, -0.5, 0.5, 1.5, 5.5, 7.5)
 
-Follower = str | Activation | MaxPool  # "batch_norm", "add", or the step itself
+Follower = str | BatchNorm | Activation | MaxPool  # "add", or the step itself
 
 
 def followers(layer: ConvLayer) -> tuple[Follower, ...]:
     """What a layer waits for, in the model's order, without the tensors that belong to one picture."""
-    return tuple(step if isinstance(step, Activation | MaxPool) else step.name for step in layer.steps)
+    return tuple(step.name if isinstance(step, Residual) else step for step in layer.steps)
+
+
+class Convolution:
+    """The convolution itself, as the model had it when the plan was made: BatchNorm is not folded in.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+    """
+
+    def __init__(self, layer: ConvLayer) -> None:
+        norm = layer.batch_norm
+        self._weight, self._bias = (layer.weight, layer.bias) if norm is None else (norm.weight, norm.bias)
+        self._geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        self._known: tuple[Tensor, int] | None = None  # a parameter found equal, and its version then
+
+    def is_call(self, args: tuple[Any, ...]) -> bool:
+        """Whether an operator call with these arguments, its input apart, is the convolution of the plan."""
+        weight, bias, stride, padding, dilation, _, _, groups = args[1:]
+        if (_pair(stride), _pair(padding), _pair(dilation), groups) != self._geometry:
+            return False
+        if not (torch.equal(bias, self._bias) if bias is not None else not bool(self._bias.any())):
+            return False
+        if self._known is not None and self._known[0] is weight and self._known[1] == weight._version:
+            return True
+        same = torch.equal(weight, self._weight)
+        if same and isinstance(weight, nn.Parameter) and not weight.is_inference():
+            self._known = weight, weight._version  # many weights need not be compared at every call
+        return same
 
 
 class PredictedLayer(Protocol):
@@ -43,6 +74,7 @@ class PredictedLayer(Protocol):
     Attributes
     ----------
     name : str
+    convolution : Convolution
     follows : tuple
         From `followers`.
     rectified : bool
@@ -51,6 +83,7 @@ class PredictedLayer(Protocol):
     """
 
     name: str
+    convolution: Convolution
     follows: tuple[Follower, ...]
     rectified: bool
     pool: MaxPool | None
@@ -115,7 +148,8 @@ class PredictedNetwork(nn.Module, Generic[P]):
     Attributes
     ----------
     model : nn.Module
-        The user's own, unchanged. Weights of the predicted layers are those at the time the network was made.
+        The user's own, unchanged. Weights of the predicted layers are those at the time the network was made; a layer whose weights
+        have changed since runs as the model has it.
     predictors : dict of str to PredictedLayer
         The predicted layers.
     dense_layers : dict of str to str
@@ -312,7 +346,8 @@ class Replacing(operators.OperatorMode):
         if operators.is_convolution(packet, args):
             self.settle(args)
             layer = self._layers.get(self._names.next())
-            return func(*args, **kwargs) if layer is None else self._begin(layer, func, args)
+            planned = layer is not None and layer.convolution.is_call(args)
+            return self._begin(layer, func, args) if layer is not None and planned else func(*args, **kwargs)
         if not len(self._waiting):
             return func(*args, **kwargs)
         for own in (0, 1):
@@ -329,7 +364,7 @@ class Replacing(operators.OperatorMode):
                 return self._advance(waiting, packet, func, args, kwargs, own)
         self.settle((args, kwargs))
         if func._schema.is_mutable:
-            self._protect(args, None)
+            self._protect((args, kwargs), None)
         return func(*args, **kwargs)
 
     def settle(self, arguments: Any) -> None:
@@ -368,7 +403,7 @@ class Replacing(operators.OperatorMode):
             if in_place:
                 self._protect((args[0],), waiting)
                 summand = summand.clone() if own else summand  # its memory is about to receive the sum
-            shortcut = summand
+            shortcut = summand.expand(args[own].shape).contiguous()  # one for the whole batch, if there is only one
             plainly = lambda: before() + summand  # noqa: E731
         else:
             plainly = lambda: _main(func(before(), *args[1:], **kwargs))  # noqa: E731
@@ -418,24 +453,40 @@ def _is_step(step: Follower, packet: Any, func: Any, args: tuple[Any, ...], kwar
     if func._schema.is_mutable and not packet.__name__.endswith("_"):
         return False  # writes into a tensor of the caller's
     if step == "add":
-        return packet in operators.ADDITIONS and _is_plain_sum(args, kwargs)
+        return packet in operators.ADDITIONS and _is_plain_sum(args, kwargs, own)
     if own != 0:
         return False
-    if step == "batch_norm":
-        return packet in operators.BATCH_NORMS
+    if isinstance(step, BatchNorm):
+        return packet in operators.BATCH_NORMS and _is_norm(step, args)
     if isinstance(step, MaxPool):
         return packet in operators.MAX_POOLS and _pool_of(args) == step
     if isinstance(step, str) or operators.functional(packet) not in operators.ACTIVATIONS:
         return False
-    seen = func(torch.tensor(PROBE), *args[1:], **kwargs)
-    return torch.equal(seen, step(torch.tensor(PROBE)))
+    rest = tree_leaves((args[1:], kwargs))
+    if any(isinstance(leaf, Tensor) and leaf.numel() > 1 for leaf in rest):
+        return False  # a limit or slope of its own for each place or channel
+    limits = [float(n) for n in (*rest, step.lower, step.upper) if isinstance(n, int | float) and math.isfinite(n)]
+    probe = torch.tensor([*PROBE, *(limit + side for limit in limits for side in (-1.0, 0.0, 1.0))])
+    return torch.equal(func(probe.clone(), *args[1:], **kwargs), step(probe))
 
 
-def _is_plain_sum(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Sum of two different maps of one shape, neither scaled."""
-    a, b = args[:2]
-    same = isinstance(a, Tensor) and isinstance(b, Tensor) and a is not b and a.shape == b.shape
-    return same and kwargs.get("alpha", 1) == 1
+def _is_plain_sum(args: tuple[Any, ...], kwargs: dict[str, Any], own: int) -> bool:
+    """Sum of two different maps of one shape, neither scaled; an example of one picture cannot tell a map that all pictures share."""
+    ours, other = args[own], args[1 - own]
+    if not isinstance(other, Tensor) or other is ours or kwargs.get("alpha", 1) != 1:
+        return False
+    return other.dim() == 4 and other.shape[1:] == ours.shape[1:] and other.shape[0] in (1, ours.shape[0])
+
+
+def _is_norm(step: BatchNorm, args: tuple[Any, ...]) -> bool:
+    """Whether an operator call normalises by the numbers of the plan, not by those of the batch or of another module."""
+    gamma, beta, mean, variance = args[1:5]
+    if mean is None or variance is None or args[5] is True:
+        return False
+    gamma = torch.ones_like(mean) if gamma is None else gamma
+    beta = torch.zeros_like(mean) if beta is None else beta
+    planned = ((gamma, step.gamma), (beta, step.beta), (mean, step.mean), (variance, step.variance))
+    return args[-1] == step.eps and all(torch.equal(seen, own) for seen, own in planned)
 
 
 def _pool_of(args: tuple[Any, ...]) -> MaxPool:

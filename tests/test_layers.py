@@ -267,6 +267,14 @@ def test_a_model_in_training_mode_is_refused_with_the_remedy():
         sl.conv_layers(model, torch.zeros(1, 3, 8, 8))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TorchScript itself is on its way out
+@pytest.mark.parametrize("compile_", [torch.jit.script, lambda part: torch.jit.trace(part, torch.zeros(1, 4, 6, 6))])
+def test_torchscript_is_refused_with_the_part_named(compile_):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), compile_(nn.Conv2d(4, 4, 3).eval()), nn.ReLU()).eval()
+    with pytest.raises(TypeError, match=r"module '1' is TorchScript.*pass the Python module"):
+        sl.conv_layers(model, torch.zeros(1, 3, 8, 8))
+
+
 @pytest.mark.parametrize(
     ("model", "x", "error", "message"),
     [

@@ -150,3 +150,69 @@ def test_a_projection_leaves_the_prediction_to_the_larger_convolution(lossless):
     assert list(network.predictors) == ["conv1", "conv2"]
     assert network.dense_layers["projection.0"] == "its sum with 'conv2' has one ReLU, which that layer predicts"
     torch.testing.assert_close(network(x), block(x).detach(), rtol=1e-3, atol=1e-3)
+
+
+class Choosing(nn.Module):
+    """Something of the convolution, or of what follows it, depends on the picture: `bright` ones take another way."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.weight, self.other = (nn.Parameter(torch.randn(4, 4, 3, 3)) for _ in range(2))
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm, self.other_norm = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.call = forward
+
+    def forward(self, x):
+        return self.call(self, x, bool(x.mean() > 10))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x, bright: F.relu(F.conv2d(x, m.other if bright else m.weight)),
+        lambda m, x, bright: F.relu(F.conv2d(x, m.weight + x.mean())),
+        lambda m, x, bright: F.relu(F.conv2d(x, m.weight, stride=2 if bright else 1)),
+        lambda m, x, bright: F.relu(F.conv2d(x, m.weight, m.other[0, :, 0, 0] if bright else None)),
+        lambda m, x, bright: F.relu((m.other_norm if bright else m.norm)(m.conv(x))),
+        lambda m, x, bright: F.threshold(m.conv(x), 0.4 if bright else 0.0, 0.0),
+        lambda m, x, bright: m.conv(x).clamp(0, 12.5 if bright else 9.5),
+        lambda m, x, bright: m.conv(x).clamp_(0, 12.5) if bright else m.conv(x).relu_(),
+        lambda m, x, bright: torch.clamp(m.conv(x), min=torch.zeros(4, 1, 1)) if bright else F.relu(m.conv(x)),
+        lambda m, x, bright: torch.clamp(m.conv(x), min=torch.zeros(4, 8, 8)) if bright else F.relu(m.conv(x)),
+    ],
+)  # fmt: skip
+def test_what_depends_on_the_picture_is_as_in_the_model(lossless, forward):
+    model = randomise_norms(Choosing(forward))
+    network = lossless(model, torch.randn(1, 4, 8, 8))
+    assert network.predictors
+    for x in (torch.randn(2, 4, 8, 8), 20 + 9 * torch.rand(2, 4, 8, 8)):
+        torch.testing.assert_close(network(x), model(x).detach(), rtol=1e-4, atol=1e-3)
+
+
+def test_weights_changed_later_are_the_models(lossless):
+    model, x = Following(lambda y, x: F.relu(y)).eval(), torch.randn(1, 4, 9, 9)
+    network = lossless(model, x)
+    network(x)
+    with torch.no_grad():
+        model.conv.weight.mul_(-2)
+    torch.testing.assert_close(network(x), model(x).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_an_input_overwritten_through_out_does_not_change_the_layer(lossless):
+    def then(y, x):
+        torch.mul(x, 0, out=x)
+        return F.relu(y)
+
+    model, x = Following(then).eval(), torch.randn(1, 4, 9, 9)
+    with torch.no_grad():
+        network = lossless(model, x.clone())
+        torch.testing.assert_close(network(x.clone()), model(x.clone()), rtol=1e-4, atol=1e-4)
+
+
+def test_a_map_added_to_every_picture_is_a_shortcut_in_batches_too(lossless):
+    shared = torch.randn(1, 4, 9, 9)
+    model, x = Following(lambda y, x: F.relu(y + shared)).eval(), torch.randn(3, 4, 9, 9)
+    network = lossless(model, x[:1])
+    network.collect = True
+    torch.testing.assert_close(network(x), model(x).detach(), rtol=1e-4, atol=1e-4)
+    assert network.counts["conv"].outputs == 3 * 4 * 9 * 9

@@ -316,7 +316,9 @@ def apply(
     refuse_unknown(unknown, "epsilon, mode, scope, skip, fraction, tile, relative")
     rule = Rule(epsilon, mode, fraction, tile, relative)  # type: ignore[arg-type]  # one number stands for both sides
     place = DEFAULT_SCOPE[rule.mode] if scope is None else scope
-    if place not in SCOPES:
+    if not isinstance(skip, bool):
+        raise TypeError(f"skip must be True or False, got {skip!r}")
+    if place not in tuple(SCOPES):  # of the names one by one: also for what cannot be looked up
         raise ValueError(f"unknown scope {scope!r}; choose one of {', '.join(map(repr, SCOPES))}")
     chains = {name: _chain(layer) for name, layer in conv_layers(model, x).items()}
-    return DrfmpNetwork(model, rule, place, bool(skip), chains)
+    return DrfmpNetwork(model, rule, place, skip, chains)

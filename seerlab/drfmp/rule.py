@@ -277,7 +277,7 @@ def as_maps(maps: Any) -> Tensor:
 
 def as_epsilon(epsilon: Any) -> float:
     """A finite number, 0 or more, that a float32 can hold."""
-    if isinstance(epsilon, str | bytes):  # float() would read them
+    if isinstance(epsilon, str | bytes | bool):  # float() would read them
         raise TypeError(f"epsilon must be a number, got {epsilon!r}")
     try:
         number = float(epsilon)

@@ -137,7 +137,7 @@ def prune_and_retrain(
     Raises
     ------
     TypeError
-        For an unknown option, or data that can be run through only once.
+        For an unknown option, data that can be run through only once, or images to judge by that are no `LabelledImages`.
     ValueError
         For a value out of range, an empty data set, a loss that is no longer finite, a checkpoint of another run, or what
         `evaluate` and `make_masks` refuse.
@@ -174,6 +174,9 @@ class _Run:
         loss: Loss,
         measure: Measure | None,
     ) -> None:
+        for name, images in (("validation", validation), ("report", report)):
+            if not isinstance(images, LabelledImages) and (name == "validation" or images is not None):
+                raise TypeError(f"{name} is of type {type(images).__name__}; give LabelledImages(images, labels)")
         given = densities if isinstance(densities, Mapping) else None
         self.densities: dict[str, float] = {}
         for name, layer in prunable_layers(model, given).items():

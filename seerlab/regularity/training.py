@@ -21,6 +21,7 @@ Frozen = list[tuple[Tensor, Tensor]]  # parameters, and where each is zero for g
 
 DECAYS = ("constant", "linear")
 EPOCHS_APART = 100_000  # between the seeds of two phases: more epochs than any phase has
+SEEDS = 2**32  # torch's generators take 64 bits: this leaves room for phases and epochs
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -88,8 +89,12 @@ class Settings:
                 raise ValueError(f"{name}={value!r} must be a whole number, {lowest} or more")
         for name, highest in (("learning_rate", math.inf), ("momentum", 1.0), ("weight_decay", math.inf)):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < highest:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < highest:
                 raise ValueError(f"{name}={value!r} must be a number of at least 0 and below {highest}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or abs(self.seed) >= SEEDS:
+            raise ValueError(f"seed={self.seed!r} must be a whole number between -{SEEDS} and {SEEDS}")
+        if not isinstance(self.channels_last, bool):
+            raise ValueError(f"channels_last={self.channels_last!r} must be True or False")
 
     @classmethod
     def of(cls, granularity: str, options: dict[str, Any]) -> Settings:

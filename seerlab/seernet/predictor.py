@@ -15,7 +15,7 @@ from seerlab.kernels import integer_conv as integer
 from seerlab.kernels import masked_conv as masked
 from seerlab.layers import ConvLayer, conv_output_shape
 from seerlab.masks import mask_of, off_mask_value
-from seerlab.predicted import Follower, followers
+from seerlab.predicted import Convolution, Follower, followers
 
 from . import quantise
 from .quantise import Settings
@@ -74,6 +74,7 @@ class Predictor:
         self.rectified = layer.activation is not None
         self.weight, self.bias = layer.weight, layer.bias
         self.groups = layer.groups
+        self.convolution = Convolution(layer)
         self.follows: tuple[Follower, ...] = followers(layer)
         self._geometry: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
         self._norm = None if settings.fused else layer.batch_norm

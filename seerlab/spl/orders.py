@@ -72,6 +72,9 @@ def visiting_order(
     if susceptibility is None:
         raise ValueError("SAOS needs the susceptibility of every layer")
     known = susceptibility
+    missing = [name for name in layers if not isinstance(known.get(name), Susceptibility)]
+    if missing:
+        raise ValueError(f"SAOS needs the susceptibility of every layer, and there is none of {missing[0]!r}")
     return sorted(layers, key=lambda name: (known[name].drop, known[name].cross_entropy_rise, -macs[name]))
 
 

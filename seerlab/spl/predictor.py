@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from seerlab.kernels.implementation import wants_reference
 from seerlab.layers import Activation, ConvLayer, conv_output_shape
 from seerlab.masks import marked_places, off_mask_value, window_places
-from seerlab.predicted import Follower, followers
+from seerlab.predicted import Convolution, Follower, followers
 
 from .accounting import Work, layer_work
 from .compiled import Lowered
@@ -112,6 +112,7 @@ class Predictor:
         self.implementation = implementation
         self.pool = layer.pool
         self.rectified = layer.activation is not None and layer.activation.rectifies
+        self.convolution = Convolution(layer)
         self.follows: tuple[Follower, ...] = followers(layer)
         self.bias = layer.bias
         self.geometry: dict[str, Any] = {

@@ -69,7 +69,7 @@ class Rehearsal:
     Raises
     ------
     ValueError
-        As `Tape` and `evaluate`.
+        As `Tape` and `evaluate`; and when a layer to predict has other weights or followers on these images than in the plan.
     """
 
     def __init__(
@@ -103,7 +103,11 @@ class Rehearsal:
             return tape.output(values, tape.play(values, layers, run))
 
         self.evaluations += 1
-        return evaluate(_Answers(answer), self.data, batch_size=self._batch_size), works
+        accuracy = evaluate(_Answers(answer), self.data, batch_size=self._batch_size)
+        for name in layers:
+            if name not in works:
+                raise _unplanned(name)
+        return accuracy, works
 
     def forget(self) -> None:
         """Let go of the layer on trial and of its memory."""
@@ -208,8 +212,17 @@ class Rehearsal:
         result = tape.steps[tape.position].results[0]
         rest = {place: value for place, value in values.items() if place != result}
         resumable = not any(mode.is_waiting(value) for value in rest.values())
+        if not seen:
+            raise _unplanned(stage.name)
         x, shortcut, sums = seen[0]
         return _Kept(x, shortcut, sums, rest, tape.position, result, resumable)
+
+
+def _unplanned(name: str) -> ValueError:
+    return ValueError(
+        f"layer {name!r} runs otherwise on these images than on the first of them alone: its weights or what follows it depend on "
+        "the picture or the batch; name the other layers with layers="
+    )
 
 
 class _Answers(nn.Module):

@@ -22,14 +22,17 @@ from seerlab.engine.latest import LatestWins
 from seerlab.engine.session import RANDOM, Session, SessionLoader
 from seerlab.engine.study import check_setting
 from seerlab.engine.timing import LayerTimings, layer_timings
+from seerlab.layers import ConvLayer
 from seerlab.measure import Interrupted
 from seerlab.widgets import panel
 from seerlab.widgets._base import error_text, refuse_unknown
 from seerlab.widgets.controls import NO_PROGRESS, UNKNOWN_PROGRESS, Controls
 from seerlab.widgets.encoding_view import EncodingView
+from seerlab.widgets.granularity_view import GranularityView
 from seerlab.widgets.mask_view import MaskView
 from seerlab.widgets.network_strip import NetworkStrip
-from seerlab.widgets.pages import EncodePage, NetworkPage, Page, layer_title
+from seerlab.widgets.pages import EpsilonPage, LayerPage, NetworkPage, Page, layer_title
+from seerlab.widgets.predictor_view import PredictorView
 
 if TYPE_CHECKING:
     from seerlab.widgets.charts import Charts
@@ -152,8 +155,15 @@ class Lab(ipywidgets.VBox):
         self._lab_worker: LatestWins[_State, None] = LatestWins(
             self._lab_follow, lambda _state, _result: None, self._lab_failed, name="seerlab-lab"
         )
-        self._lab_encode, self._lab_network = EncodePage(), NetworkPage(self._lab_open_layer)
-        self._lab_more: tuple[Page[Any], ...] = (self._lab_encode, self._lab_network)
+        self._lab_encode = LayerPage("Encode", EncodingView)
+        self._lab_network = NetworkPage("Network", self._lab_open_layer)
+        self._lab_more: tuple[Page[Any], ...] = (
+            self._lab_encode,
+            EpsilonPage("Maps"),
+            LayerPage("Predictors", self._lab_make_predictor),
+            LayerPage("Weights", GranularityView),
+            self._lab_network,
+        )
         self._lab_pages = ipywidgets.Tab(
             [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), *(page.box for page in self._lab_more)],
             titles=[PREDICT, *(page.title for page in self._lab_more)],
@@ -336,6 +346,12 @@ class Lab(ipywidgets.VBox):
                 page.enter(session, name)
             elif index == change.old:
                 page.leave()
+
+    def _lab_make_predictor(self, layer: ConvLayer) -> PredictorView:
+        """Put bits beside prune ratios; the bits are the lab's."""
+        view = PredictorView(layer, bits=self.bits)
+        self._lab_links.append(traitlets.link((self, "bits"), (view, "bits")))
+        return view
 
     def _lab_open_layer(self, name: str) -> None:
         """Show a layer that was opened on another page."""

@@ -224,7 +224,7 @@ def test_a_layer_opened_on_the_network_page_is_shown_on_the_predict_page(lab: Pa
     lab.keyboard.press("ArrowLeft")
     wait_strip(lab, r"Layer 7 of 8: features\.21")
     lab.keyboard.press("Enter")
-    wait_label(lab, r"features\.21")
+    expect(canvas_of(lab)).to_have_attribute("aria-label", re.compile(r"features\.21"), timeout=START_MS)
     expect(canvas_of(lab)).to_be_visible(timeout=STEP_MS)
     expect(lab.get_by_label("Layer", exact=True)).to_have_value("features.21")
     lab.get_by_label("Layer", exact=True).select_option("features.14")
@@ -247,7 +247,7 @@ def test_a_click_on_the_network_view_opens_the_layer_below_it(page: Page, server
         name = page.locator(".seer-net .read b").inner_text()
         strip_of(page).click(position=position)
         expect(canvas_of(page)).to_have_attribute(
-            "aria-label", re.compile(rf"Layer {re.escape(name)},"), timeout=STEP_MS
+            "aria-label", re.compile(rf"Layer {re.escape(name)},"), timeout=START_MS
         )
     expect(canvas_of(page)).to_have_count(1)  # one layer at a time
 

@@ -382,6 +382,9 @@ def test_the_call_is_the_models_own_and_the_model_stays_as_it_was(forked):
     ("keywords", "error", "message"),
     [
         ({"epsilon": -1}, ValueError, "epsilon=-1 must be a finite number, 0 or more"),
+        ({"epsilon": True}, TypeError, "epsilon must be a number, got True"),
+        ({"skip": "no"}, TypeError, "skip must be True or False, got 'no'"),
+        ({"scope": ["inputs"]}, ValueError, "unknown scope"),
         ({"mode": "v9"}, ValueError, "unknown mode 'v9'; choose one of 'v1', 'v2'"),
         (
             {"scope": "weights"},

@@ -219,7 +219,7 @@ def test_blocks_of_known_kinds_of_networks(names, blocks):
 
 
 def test_inputs_and_names_that_cannot_be_are_refused(study):
-    with pytest.raises(ValueError, match="stm.*stem"):
+    with pytest.raises(ValueError, match=r"stm.*stem"):
         study.record("stm")
     with pytest.raises(ValueError, match="no convolution"):
         NetworkStudy({})

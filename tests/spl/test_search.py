@@ -234,6 +234,24 @@ def test_a_model_that_looks_at_values_is_refused(data):
         find(Looking().eval(), LabelledImages(torch.randn(6, 4, 9, 9), torch.zeros(6)))
 
 
+class Turning(nn.Module):
+    """Weights that depend on the pictures of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4, 3, 3))
+
+    def forward(self, x):
+        return F.relu(F.conv2d(x, self.weight * x.mean())).mean((2, 3))
+
+
+@pytest.mark.parametrize("order", ["LOS", "SAOS"])
+def test_a_layer_whose_weights_depend_on_the_picture_is_named(order):
+    data = LabelledImages(torch.randn(6, 4, 9, 9), torch.zeros(6))
+    with pytest.raises(ValueError, match="layer 'conv2d' runs otherwise on these images"):
+        find(Turning().eval(), data, order=order)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -247,6 +265,8 @@ def test_a_model_that_looks_at_values_is_refused(data):
         ({"grid": (0.5, 1.0)}, "prune_ratio must be"),
         ({"test_images": torch.zeros(1, 3, 12, 12)}, "give test_images and test_labels together"),
         ({"layers": ["stem"]}, "no layer of Tiny can be predicted"),
+        ({"batch_size": 0}, "the batch size must be a whole number, 1 or more, got 0"),
+        ({"order": "SAOS", "susceptibility": {}}, "SAOS needs the susceptibility of every layer, and there is none of"),
     ],
 )
 def test_bad_requests_get_one_clear_sentence(tiny, data, arguments, message):

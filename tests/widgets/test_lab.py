@@ -361,12 +361,16 @@ def test_values_in_the_panel_are_escaped(small):
     assert "&lt;b&gt;cat" in small._lab_panel.value
 
 
-PREDICT_PAGE, ENCODE_PAGE, NETWORK_PAGE = range(3)
+PREDICT_PAGE, ENCODE_PAGE, MAPS_PAGE, PREDICTORS_PAGE, WEIGHTS_PAGE, NETWORK_PAGE = range(6)
 
 
 def turn_to(lab, page):
     lab._lab_pages.selected_index = page
     return lab
+
+
+def page_view(lab, page):
+    return lab._lab_more[page - 1].view
 
 
 def test_pages_are_made_when_they_are_opened_first(small):
@@ -380,13 +384,60 @@ def test_pages_are_made_when_they_are_opened_first(small):
     assert small.strip is strip
 
 
-def test_pages_follow_the_layer_even_one_that_is_not_predicted(small):
-    turn_to(turn_to(small, NETWORK_PAGE), ENCODE_PAGE)
+def test_a_page_follows_the_layer_even_one_that_is_not_predicted(small):
+    turn_to(small, ENCODE_PAGE)
     small.layer = "smooth"
     settle(small)
-    assert small.strip.selected == "smooth"
     assert small.encoding.layer.name == "smooth"
     assert small.view.layer.name == "second"
+
+
+def test_a_page_that_is_not_looked_at_follows_when_it_is_turned_to(small):
+    turn_to(turn_to(turn_to(small, NETWORK_PAGE), ENCODE_PAGE), PREDICT_PAGE)
+    small.layer = "first"
+    settle(small)
+    assert (small.encoding.layer.name, small.strip.selected) == ("second", "second")
+    assert turn_to(small, ENCODE_PAGE).encoding.layer.name == "first"
+    assert turn_to(small, NETWORK_PAGE).strip.selected == "first"
+
+
+def test_the_page_of_maps_follows_the_picture(pictured):
+    maps = page_view(turn_to(pictured, MAPS_PAGE), MAPS_PAGE)
+    before = maps.compute(epsilon=0.0)
+    names = [name for name, _ in pictured._lab_controls.image_options]
+    pictured.image = names[1]
+    settle(pictured)
+    assert names[1] in maps.title
+    after = maps.compute(epsilon=0.0)
+    assert after != before
+
+
+def test_bits_are_the_same_on_the_page_of_predictors(small):
+    predictors = page_view(turn_to(small, PREDICTORS_PAGE), PREDICTORS_PAGE)
+    assert predictors.layer is small.view.layer
+    predictors.bits = 6
+    assert small.bits == 6
+    small.bits = 3
+    assert predictors.bits == 3
+
+
+def test_the_page_of_weights_prunes_the_layer_chosen(small):
+    weights = page_view(turn_to(small, WEIGHTS_PAGE), WEIGHTS_PAGE)
+    small.layer = "first"
+    settle(small)
+    assert weights.layer.name == "first"
+
+
+def test_a_page_says_what_it_cannot_show_and_shows_what_comes_next(small):
+    small.layer = "smooth"  # followed by neither ReLU nor max-pool: nothing to predict
+    settle(small)
+    turn_to(small, PREDICTORS_PAGE)
+    assert page_view(small, PREDICTORS_PAGE) is None
+    (alert,) = small._lab_more[PREDICTORS_PAGE - 1].box.children
+    assert "smooth" in alert.value
+    small.layer = "first"
+    settle(small)
+    assert page_view(small, PREDICTORS_PAGE).layer.name == "first"
 
 
 def test_layer_opened_on_the_network_page_is_shown_on_the_predict_page(small):
