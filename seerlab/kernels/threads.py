@@ -72,6 +72,25 @@ def run_blocks(function: Callable[[int, int], None], count: int, work_us: float,
         raise errors[0]
 
 
+def team(threads: int | None = None) -> tuple[int, int]:
+    """What ``ext/parallel/parallel.h`` needs to spread blocks without a call into Python for each portion.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Largest number of threads; ``torch.get_num_threads()`` when not given.
+
+    Returns
+    -------
+    address : int
+        Of the entry to a parallel region of torch's OpenMP runtime; 0 where there is none, and plain threads serve.
+    threads : int
+    """
+    parallel = _torch_parallel()
+    address = ctypes.cast(parallel, ctypes.c_void_p).value if parallel is not None else 0
+    return address or 0, torch.get_num_threads() if threads is None else max(1, threads)
+
+
 @functools.cache
 def _torch_parallel() -> Callable[..., None] | None:
     """The entry to a parallel region of the OpenMP runtime that torch has loaded; None if it has none of this kind.
