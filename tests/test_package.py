@@ -18,7 +18,7 @@ import seerlab as sl
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "seerlab"
 
-# What each part may import of the others (widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
+# What each part may import of the others (widgets -> engine -> fast -> methods -> layers -> kernels; networks and measure are leaves).
 METHODS = {"drfmp", "encodings", "regularity", "scnn", "seernet", "spl"}
 SHARED_BY_METHODS = {"evaluation", "kernels", "layers", "masks", "operators", "predicted"}
 ALLOWED = {
@@ -31,7 +31,8 @@ ALLOWED = {
     "masks": {"layers"},
     "predicted": {"layers", "masks", "operators"},
     **dict.fromkeys(METHODS, SHARED_BY_METHODS),
-    "engine": {*METHODS, *SHARED_BY_METHODS, "networks", "measure"},
+    "fast": {*METHODS, *SHARED_BY_METHODS, "measure"},
+    "engine": {*METHODS, "fast", *SHARED_BY_METHODS, "networks", "measure"},
     "widgets": {*METHODS, "engine", "evaluation", "layers", "networks", "measure", "operators"},
     "cli": {"kernels", "networks"},
 }

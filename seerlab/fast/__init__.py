@@ -1,0 +1,7 @@
+"""Fast convolutions behind one call: dense, by Winograd, skipping zero inputs, or computing only wanted outputs."""
+
+from .geometry import Geometry
+from .prepared import PreparedConv2d, conv2d, prepare_conv2d
+from .registry import METHODS
+
+__all__ = ["METHODS", "Geometry", "PreparedConv2d", "conv2d", "prepare_conv2d"]

@@ -1,0 +1,107 @@
+"""What a way of computing a convolution has to offer, and what all of them are given."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .geometry import Geometry
+
+CHANNELS_LAST = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to the sums: ``clamp(conv + addend, lower, upper)``, written to `out` if there is one.
+
+    Attributes
+    ----------
+    lower, upper : float
+        0 and infinity are ReLU; minus infinity and infinity leave the sums alone.
+    addend, out : Tensor, shape (N, K, P, Q), float32, optional
+    mask : Tensor, shape (N, K, P, Q), bool, optional
+        Outputs that are wanted; for methods that leave the others out.
+    """
+
+    lower: float = -math.inf
+    upper: float = math.inf
+    addend: Tensor | None = None
+    out: Tensor | None = None
+    mask: Tensor | None = None
+
+    @property
+    def clamps(self) -> bool:
+        """Whether there is anything to bound."""
+        return self.lower > -math.inf or self.upper < math.inf
+
+    def clamp_(self, y: Tensor) -> Tensor:
+        """Bound sums in place; NaN stays NaN."""
+        if self.lower == 0.0 and self.upper == math.inf:
+            return y.relu_()
+        return y.clamp_(self.lower, self.upper) if self.clamps else y
+
+    def finish(self, y: Tensor) -> Tensor:
+        """Do all of it to plain sums, which are overwritten."""
+        if self.addend is not None:
+            y += self.addend
+        return self.place(self.clamp_(y))
+
+    def place(self, y: Tensor) -> Tensor:
+        """Hand over a finished result: itself, or `out` after copying."""
+        return y if self.out is None else self.out.copy_(y)
+
+
+class Packed(ABC):
+    """Weights of one layer, laid out for one method."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of the weights as this method keeps them."""
+
+    @abstractmethod
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        """Convolve an input (N, C, H, W) that was checked: float32, on the CPU, fitting, not empty."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of computing a convolution.
+
+    Attributes
+    ----------
+    name : str
+        As the user writes it.
+    about : str
+        Half a sentence.
+    refusal : callable
+        Says of a `Geometry` why this method cannot treat it; None if it can.
+    pack : callable
+        Lays out weights (K, C/g, R, S) and a bias (K,) once, given the `Geometry`. Both are the method's own to keep, not to change.
+    exact : bool
+        Whether the result is the convolution but for rounding.
+    needs_mask : bool
+        Whether it computes only what a mask marks.
+    """
+
+    name: str
+    about: str
+    refusal: Callable[[Geometry], str | None]
+    pack: Callable[[Tensor, Tensor, Geometry], Packed]
+    exact: bool = True
+    needs_mask: bool = False
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` itself if its channels lie side by side already, else a copy whose channels do."""
+    return x.contiguous(memory_format=CHANNELS_LAST)
+
+
+def tensor_bytes(*tensors: Tensor) -> int:
+    """Bytes of the elements of plain tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
