@@ -34,6 +34,7 @@ REPEATS = (3, 15)
 HOPELESS = 1.5  # a way that takes this many times as long as the best one in the first round is not timed further
 NETWORK_REPEATS = 5
 NOTABLE = 0.95  # an approximate way must take less than this share of the best exact one's time
+PLAIN = "torch"
 MODEL = "model"  # in a plan: computed by the model's own module
 
 
@@ -237,10 +238,10 @@ class _Planner:
         addend = None if case.addend is None else case.addend.contiguous(memory_format=torch.channels_last)
         expected = case.output.clone()
         failed = []
-        for name in self.names:
-            method = METHODS[name]
-            if not method.exact or method.needs_mask or method.refusal(chain.geometry) is not None:
-                continue
+        exact = [name for name in self.names if METHODS[name].exact and not METHODS[name].needs_mask]
+        able = [name for name in exact if METHODS[name].refusal(chain.geometry) is None]
+        # torch's plain way hands on rows that the next layer has to regroup: only where there is no other.
+        for name in [name for name in able if name != PLAIN] or able:
             try:
                 conv = prepare(chain, name)
                 error = _deviation(conv(x, addend), expected)
@@ -311,7 +312,7 @@ class _Planner:
 
     def timed(self, network: FastNetwork) -> FastNetwork:
         """The network with its times, or the model as it is if that is as fast."""
-        model, inputs = self.original, self.inputs
+        model, inputs = self.model, self.inputs
         runs: dict[str, Callable[[], object]] = {
             "before": lambda: model(*inputs),
             "after": lambda: network.body(*inputs),

@@ -170,7 +170,7 @@ def find_chains(traced: Traced, shapes: Shapes, prefix: str = "") -> tuple[list[
         if found is None:
             continue
         base, chain = found
-        base = f"{prefix}.{base}" if prefix and base else prefix or base
+        base = ".".join(part for part in (prefix, base) if part) or node.name
         name, count = base, 0
         while name in taken:
             count += 1
@@ -185,6 +185,13 @@ def find_chains(traced: Traced, shapes: Shapes, prefix: str = "") -> tuple[list[
     for chain in reversed(chains):  # of two convolutions that are added up the later one does it
         _extend(chain, traced, shapes, used)
     return chains, others
+
+
+def has_convolutions(traced: Traced) -> bool:
+    """Whether a graph convolves at all, itself or in a part that it holds as one node."""
+    if any(isinstance(part, nn.Conv2d) for part in traced.module.modules()):
+        return True
+    return any(node.op == "call_function" and node.target in CONVOLUTIONS for node in traced.module.graph.nodes)
 
 
 def _convolution(traced: Traced, node: fx.Node, shapes: Shapes) -> tuple[str, Chain | str] | None:
@@ -209,7 +216,7 @@ def _convolution(traced: Traced, node: fx.Node, shapes: Shapes) -> tuple[str, Ch
         weight, bias = (_constant(traced, _argument(node, i, key, None)) for i, key in ((1, "weight"), (2, "bias")))
         source = _argument(node, 1, "weight", None)
         name = str(source.target).removesuffix(".weight").removesuffix("weight") if isinstance(source, fx.Node) else ""
-        name = name if name and weight is not None else node.name
+        name = name if weight is not None else node.name
         if weight is None or (bias is None and _argument(node, 2, "bias", None) is not None):
             return name, "its weights are computed while the model runs"
         settings = tuple(

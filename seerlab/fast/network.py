@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .graph import Chain, find_chains, fused_in, rewrite, shapes_of, simplify
+from .graph import Chain, find_chains, fused_in, has_convolutions, rewrite, shapes_of, simplify
 from .prepared import PreparedConv2d, prepare_conv2d
 from .tracing import Traced, copied, recorded_calls, trace
 
@@ -117,7 +117,7 @@ def find_regions(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[list[Reg
             arity = len(inputs) if path == "" else call.arity if call is not None else 0
             traced = trace(module, arity)
             if isinstance(traced, Traced):
-                if any(isinstance(part, nn.Conv2d) for part in module.modules()):
+                if has_convolutions(traced):
                     regions.append(Region(path, arity))
                     for inner in traced.opaque:
                         visit_parts(module.get_submodule(inner), f"{path}.{inner}" if path else inner)
