@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 from tqdm.auto import tqdm
 
 from seerlab import operators
-from seerlab.evaluation import LabelledImages, evaluate
+from seerlab.evaluation import LabelledImages
 from seerlab.fast import METHODS, PreparedConv2d
-from seerlab.fast.graph import Case, Chain, fused_in, visit_chains
+from seerlab.fast.graph import Case, Chain, visit_chains
 from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, lay_out, prepare
 from seerlab.fast.tracing import copied, recorded_calls
 from seerlab.layers import as_inputs
@@ -35,6 +35,7 @@ HOPELESS = 1.5  # a way that takes this many times as long as the best one in th
 NETWORK_REPEATS = 5
 NOTABLE = 0.95  # an approximate way must take less than this share of the best exact one's time
 PLAIN = "torch"
+CANDIDATES = (PLAIN, "torch_channels_last", "direct", "winograd", "input_sparse", "seernet")
 MODEL = "model"  # in a plan: computed by the model's own module
 
 
@@ -93,7 +94,8 @@ def accelerate(
         0: only ways that compute the same but for rounding, within 1e-4 of the largest value. Above: the share of calibration images
         (0.01 is one point) that top-1 accuracy may lose to ways that predict which outputs are zero and leave those out.
     methods : iterable of str, optional
-        Only these, by name in `seerlab.fast.METHODS`; without "winograd", for example, results are as close to torch's as its own.
+        Only these, by name in `seerlab.fast.METHODS`; all that are made for speed when not given. Without "winograd", results are as close
+        to torch's as a direct convolution's.
     progress : bool
         Show a bar.
 
@@ -125,7 +127,7 @@ def accelerate(
 
 def _checked_methods(methods: Iterable[str] | None) -> list[str]:
     if methods is None:
-        return list(METHODS)
+        return [name for name in CANDIDATES if name in METHODS]
     chosen = [methods] if isinstance(methods, str) else list(methods)
     unknown = [name for name in chosen if name not in METHODS]
     if unknown or not chosen:
@@ -238,7 +240,7 @@ class _Planner:
         addend = None if case.addend is None else case.addend.contiguous(memory_format=torch.channels_last)
         expected = case.output.clone()
         failed = []
-        exact = [name for name in self.names if METHODS[name].exact and not METHODS[name].needs_mask]
+        exact = [name for name in self.names if METHODS[name].exact]
         able = [name for name in exact if METHODS[name].refusal(chain.geometry) is None]
         # torch's plain way hands on rows that the next layer has to regroup: only where there is no other.
         for name in [name for name in able if name != PLAIN] or able:
@@ -276,7 +278,7 @@ class _Planner:
             for recipe.restore in (False, True):
                 try:
                     network = FastNetwork(self.model, recipe, self.table(), {}, convs)
-                    error = _deviation(network.body(*self.fresh()), reference)
+                    error = _deviation(_fast(network)(*self.fresh()), reference)
                 except Exception as problem:  # noqa: BLE001  # the model's own code around the layers
                     error, reason = math.inf, f"the network without its own modules fails: {_words(problem)}"
                 else:
@@ -303,7 +305,7 @@ class _Planner:
         except Exception:  # noqa: BLE001
             return True
         try:
-            return _deviation(network.body(*(x.clone() for x in inputs)), expected) <= 10 * TOLERANCE
+            return _deviation(_fast(network)(*(x.clone() for x in inputs)), expected) <= 10 * TOLERANCE
         except Exception:  # noqa: BLE001  # the model's own answer is given then
             return True
 
@@ -315,7 +317,7 @@ class _Planner:
         model, inputs = self.model, self.inputs
         runs: dict[str, Callable[[], object]] = {
             "before": lambda: model(*inputs),
-            "after": lambda: network.body(*inputs),
+            "after": lambda: _fast(network)(*inputs),
         }
         times = interleaved(runs, repeats=NETWORK_REPEATS, warmup=1)
         before, after = times["before"].median_ms, times["after"].median_ms
@@ -341,10 +343,14 @@ class _Planner:
                 method, after, why = MODEL, choice.before, f"{reason}; {why}".removesuffix("; ")
             speedup = choice.before / after
             fused = " ".join(choice.chain.steps) if method != MODEL else ""
-            rows.append(
-                (name, method, why, choice.before, after, speedup, choice.density, choice.computed, fused)
-            )
+            rows.append((name, method, why, choice.before, after, speedup, choice.density, choice.computed, fused))
         return pd.DataFrame(rows, columns=list(PLAN_COLUMNS))
+
+
+def _fast(network: FastNetwork) -> nn.Module:
+    """The network without the model that answers where it cannot."""
+    assert network.body is not None
+    return network.body
 
 
 def _run(conv: PreparedConv2d, x: Tensor, addend: Tensor | None) -> Callable[[], Tensor]:

@@ -197,10 +197,10 @@ def has_convolutions(traced: Traced) -> bool:
 def _convolution(traced: Traced, node: fx.Node, shapes: Shapes) -> tuple[str, Chain | str] | None:
     """Name and chain of a node that is a convolution, or why it cannot be treated; None for any other node."""
     if node.op == "call_module":
-        part = traced.module.get_submodule(node.target)
+        part = traced.module.get_submodule(str(node.target))
         if not isinstance(part, nn.Conv2d):
             return None
-        name = node.target
+        name = str(node.target)
         reason = peculiarity(part)
         if reason is None and (
             type(part).forward is not nn.Conv2d.forward or type(part)._conv_forward is not nn.Conv2d._conv_forward
@@ -210,7 +210,8 @@ def _convolution(traced: Traced, node: fx.Node, shapes: Shapes) -> tuple[str, Ch
             reason = f"its padding is of the mode {part.padding_mode!r}"
         if reason is not None:
             return name, reason
-        weight, bias = part.weight, part.bias
+        weight: Tensor | None = part.weight
+        bias: Tensor | None = part.bias
         settings = (part.stride, part.padding, part.dilation, part.groups)
     elif node.op == "call_function" and node.target in CONVOLUTIONS:
         weight, bias = (_constant(traced, _argument(node, i, key, None)) for i, key in ((1, "weight"), (2, "bias")))
@@ -228,7 +229,7 @@ def _convolution(traced: Traced, node: fx.Node, shapes: Shapes) -> tuple[str, Ch
     source = _argument(node, 0, "input", None)
     if not isinstance(source, fx.Node) or len(shapes.get(source.name, ())) != 4:
         return name, "its input is no batch of float32 maps"
-    if weight.dtype != torch.float32 or len(node.args) + len(node.kwargs) > 7:
+    if weight is None or weight.dtype != torch.float32 or len(node.args) + len(node.kwargs) > 7:
         return name, "its weights are not float32"
     try:
         geometry = geometry_of(weight.shape, *settings)
@@ -278,7 +279,7 @@ def _extend(chain: Chain, traced: Traced, shapes: Shapes, used: set[fx.Node]) ->
 def _norm(traced: Traced, node: fx.Node) -> Callable[[Tensor, Tensor], BatchNorm] | None:
     if node.op != "call_module":
         return None
-    part = traced.module.get_submodule(node.target)
+    part = traced.module.get_submodule(str(node.target))
     if (
         not isinstance(part, nn.BatchNorm2d)
         or type(part).forward is not nn.BatchNorm2d.forward
@@ -313,12 +314,12 @@ def _bounds(traced: Traced, node: fx.Node) -> tuple[float, float] | None:
     """Limits of a node that clamps by constants."""
     low, high = -math.inf, math.inf
     if node.op == "call_module":
-        part = traced.module.get_submodule(node.target)
+        part = traced.module.get_submodule(str(node.target))
         if peculiarity(part) is not None:
             return None
         if type(part) is nn.ReLU:
             return 0.0, high
-        if type(part) in (nn.ReLU6, nn.Hardtanh):
+        if isinstance(part, nn.Hardtanh) and type(part) in (nn.ReLU6, nn.Hardtanh):
             return float(part.min_val), float(part.max_val)
         return None
     target = node.target
@@ -340,8 +341,9 @@ def _bounds(traced: Traced, node: fx.Node) -> tuple[float, float] | None:
     limits = [_argument(node, 1 + i, names[i], unstated[i]) for i in (0, 1)]
     if not all(limit is None or isinstance(limit, int | float) for limit in limits):
         return None
-    lower, upper = (float(limits[0]) if limits[0] is not None else low), (
-        float(limits[1]) if limits[1] is not None else high
+    lower, upper = (
+        (float(limits[0]) if limits[0] is not None else low),
+        (float(limits[1]) if limits[1] is not None else high),
     )
     return (lower, upper) if lower <= upper else None
 
@@ -423,7 +425,7 @@ def rewrite(
     """
     graph = fx.Graph()
     mapped: dict[fx.Node, fx.Node] = {}
-    graph.graph_copy(traced.module.graph, mapped)  # type: ignore[arg-type]  # all values are nodes here
+    graph.graph_copy(traced.module.graph, mapped)
     source = traced.module.graph.output_node()
     graph.output(fx.node.map_arg(source.args[0], mapped.__getitem__))
     fast = fx.GraphModule(traced.module, graph)

@@ -235,6 +235,9 @@ class FastNetwork(nn.Module):
         Calls that the model itself had to answer.
     """
 
+    model: nn.Module
+    body: nn.Module | None
+
     def __init__(
         self,
         model: nn.Module,
@@ -256,7 +259,7 @@ class FastNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """Run like the model, without gradients."""
-        body = self.__dict__["body"]
+        body = self.body
         with torch.no_grad():
             if body is None:
                 return self.model(*inputs, **keywords)
@@ -284,7 +287,7 @@ class FastNetwork(nn.Module):
     @property
     def convolutions(self) -> dict[str, PreparedConv2d]:
         """The prepared convolutions, by layer."""
-        body = self.__dict__["body"]
+        body = self.body
         return {} if body is None else {fused.name: fused.conv for fused in fused_in(body)}
 
     @property
@@ -292,7 +295,7 @@ class FastNetwork(nn.Module):
         """Bytes of the packed weights: what the module takes in memory beside the model that it was made of."""
         return sum(conv.nbytes for conv in self.convolutions.values())
 
-    def summary(self) -> dict[str, float | int | str]:
+    def summary(self) -> dict[str, float | int]:
         """Named figures.
 
         Returns

@@ -26,7 +26,7 @@ _tracing = threading.Lock()  # torch.fx patches nn.Module itself while it traces
 def copied(model: nn.Module) -> nn.Module:
     """Copy of a model's modules that shares all parameters and buffers with it."""
     memo = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    result: nn.Module = copy.deepcopy(model, memo)  # type: ignore[arg-type]  # memo keeps tensors, which deepcopy allows
+    result: nn.Module = copy.deepcopy(model, memo)
     return result
 
 
@@ -115,7 +115,12 @@ class _Tracer(fx.Tracer):
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+    def create_args_for_root(
+        self,
+        root_fn: Any,
+        is_module: bool,  # noqa: ARG002
+        concrete_args: Any = None,  # noqa: ARG002
+    ) -> tuple[Any, list[Any]]:
         # The arguments that the call leaves out keep their defaults, and branches on them are those of the call.
         inputs = [self.create_proxy("placeholder", f"input_{i}", (), {}) for i in range(self._arity)]
         return root_fn, [self.root, *inputs]

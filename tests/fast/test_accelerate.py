@@ -411,7 +411,10 @@ class Offset(nn.Module):
 def test_what_the_fast_way_cannot_take_the_model_computes():
     model = seeded(Offset())
     fast = accelerated(model, (picture(), picture(1, 8, 20, 22)))
-    inputs = picture(2, 3, 20, 22), picture(1, 8, 20, 22)  # one offset for all pictures, which the example could not show
+    inputs = (
+        picture(2, 3, 20, 22),
+        picture(1, 8, 20, 22),
+    )  # one offset for all pictures, which the example could not show
     with pytest.warns(RuntimeWarning, match="accelerate again"):
         got = fast(*inputs)
     agree(got, model(*inputs))
@@ -534,7 +537,7 @@ def test_several_networks_in_several_threads():
                 for turn in range(12):
                     i, j = (first + turn) % 3, (first * 5 + turn) % 6
                     agree(networks[i](pictures[j]), expected[i][j])
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # shown by the test itself
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
