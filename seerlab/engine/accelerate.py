@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from seerlab import operators
 from seerlab.evaluation import LabelledImages
 from seerlab.fast import METHODS, PreparedConv2d
-from seerlab.fast.graph import Case, Chain, visit_chains
+from seerlab.fast.graph import Case, Chain, Fused, fused_in, visit_chains
 from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, lay_out, prepare
 from seerlab.fast.tracing import copied, recorded_calls
 from seerlab.layers import as_inputs
@@ -40,6 +40,16 @@ MODEL = "model"  # in a plan: computed by the model's own module
 
 
 @dataclass
+class _Approximate:
+    """A way to compute a layer that predicts what it may leave out."""
+
+    method: str
+    conv: PreparedConv2d
+    ms: float
+    computed: float
+
+
+@dataclass
 class _Choice:
     """What was found for one layer."""
 
@@ -52,12 +62,21 @@ class _Choice:
     error: float = 0.0
     density: float = math.nan
     computed: float = 1.0
-    ways: dict[str, tuple[PreparedConv2d, float]] = field(default_factory=dict)  # runners-up: conv and error
+    ways: dict[str, tuple[PreparedConv2d, float]] = field(default_factory=dict)  # all exact ones: conv and error
+    approximate: _Approximate | None = None
 
     @property
     def after(self) -> float:
         """Time in ms of the way chosen."""
         return self.times.get(self.method, self.before)
+
+    def predict(self) -> None:
+        """Take the approximate way."""
+        assert self.approximate is not None
+        exact, ms = self.method, self.after
+        self.method, self.conv, self.computed = self.approximate.method, self.approximate.conv, self.approximate.computed
+        self.times[self.method] = self.approximate.ms
+        self.why = f"computes {self.computed:.0%} of the outputs in {self.approximate.ms:.3g} ms, {exact} all in {ms:.3g} ms"
 
     def demote(self, reason: str) -> None:
         """Take the next most accurate way, or none."""
@@ -158,6 +177,7 @@ class _Planner:
         self.model = model
         self.inputs = inputs
         self.names = names
+        self.budget = False
         self.progress = progress
         self.choices: dict[str, _Choice] = {}
         self.others: dict[str, str] = {}
@@ -169,6 +189,7 @@ class _Planner:
 
     def plan(self, data: LabelledImages | None, max_drop: float) -> FastNetwork:
         """Choose, check and time."""
+        self.budget = data is not None
         try:
             self.model = copied(self.original)
         except Exception as error:  # noqa: BLE001  # the attributes of any class may refuse to be copied
@@ -256,8 +277,15 @@ class _Planner:
                 failed.append(f"{name}: deviates by {error:.1e}")
         runs: dict[str, Callable[[], object]] = {MODEL: case.plain}
         runs |= {name: _run(conv, x, addend) for name, (conv, _) in choice.ways.items()}
+        guesses = self.guesses(chain)
+        runs |= {name: _run(conv, x, addend) for name, conv in guesses.items()}
         times = _times(runs)
         choice.before = times.pop(MODEL)
+        if guesses:
+            name = min(guesses, key=lambda name: times[name])
+            conv = guesses[name]
+            choice.approximate = _Approximate(name, conv, times[name], _computed_share(conv, x, addend))
+            times = {way: ms for way, ms in times.items() if way not in guesses}
         choice.times = times
         if not times:
             choice.why = "; ".join(failed) or "no method treats it"
@@ -268,6 +296,13 @@ class _Planner:
         choice.why = f"fastest of {', '.join(f'{name} {times[name]:.3g}' for name in ranked)} ms"
         if failed:
             choice.why += f" ({'; '.join(failed)})"
+
+    def guesses(self, chain: Chain) -> dict[str, PreparedConv2d]:
+        """The approximate ways that treat a layer, if there is a budget for them."""
+        if not self.budget or chain.lower != 0.0:
+            return {}
+        ways = [name for name in self.names if not METHODS[name].exact and not METHODS[name].masked]
+        return {name: prepare(chain, name) for name in ways if METHODS[name].refusal(chain.geometry) is None}
 
     def verified(self, recipe: Recipe, reference: Any) -> FastNetwork | str:
         """The network, once its output is right; or why it is not to be had."""
@@ -310,7 +345,52 @@ class _Planner:
             return True
 
     def spend(self, network: FastNetwork, data: LabelledImages, max_drop: float) -> None:
-        """Let layers predict where it saves time, as long as the accuracy on the calibration images allows."""
+        """Let layers predict where it saves time, as long as the accuracy on the calibration images allows.
+
+        All of them at once if that is within the budget; else one after the other, the largest saving first, each kept if the network as
+        a whole stays within it.
+        """
+        places: dict[str, list[Fused]] = {}
+        for fused in fused_in(_fast(network)):
+            places.setdefault(fused.name, []).append(fused)
+        savings = {
+            name: choice.after - choice.approximate.ms
+            for name, choice in self.choices.items()
+            if choice.approximate is not None and name in places and choice.approximate.ms < NOTABLE * choice.after
+        }
+        order = sorted(savings, key=lambda name: -savings[name])
+        dense = evaluate(network, data).top1
+        network.figures |= {"images": len(data), "top1_before": dense, "top1_after": dense}
+
+        def place(names: Iterable[str], *, predicted: bool) -> None:
+            for name in names:
+                choice = self.choices[name]
+                for fused in places[name]:
+                    fused.conv = choice.approximate.conv if predicted else choice.conv  # type: ignore[union-attr,assignment]
+
+        def within() -> bool:
+            top1 = evaluate(network, data).top1
+            good = top1 >= dense - max_drop - 1e-9
+            if good:
+                network.figures["top1_after"] = top1
+            return good
+
+        kept: list[str] = []
+        for trial in [order, *([name] for name in order if len(order) > 1)] if order else []:
+            place(trial, predicted=True)
+            if within():
+                kept += trial
+                if len(trial) == len(order):
+                    break
+            else:
+                place(trial, predicted=False)
+                for name in trial if len(trial) == 1 else ():
+                    self.choices[name].why += "; predicting it lost more accuracy than was allowed"
+        for name in kept:
+            self.choices[name].predict()
+        network.recipe.methods = {name: c.method for name, c in self.choices.items() if c.conv is not None}
+        if kept:
+            network.figures["max_error"] = _deviation(_fast(network)(*self.fresh()), _kept(self.model(*self.fresh())))
 
     def timed(self, network: FastNetwork) -> FastNetwork:
         """The network with its times, or the model as it is if that is as fast."""
@@ -355,6 +435,11 @@ def _fast(network: FastNetwork) -> nn.Module:
 
 def _run(conv: PreparedConv2d, x: Tensor, addend: Tensor | None) -> Callable[[], Tensor]:
     return lambda: conv(x, addend)
+
+
+def _computed_share(conv: PreparedConv2d, x: Tensor, addend: Tensor | None) -> float:
+    """Share of the outputs that are not left out; those that come out as 0 count as left out."""
+    return float((conv(x, addend) != 0).float().mean())
 
 
 def _times(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
