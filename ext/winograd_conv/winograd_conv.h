@@ -41,8 +41,9 @@ struct WinogradKernels {
   // Transform the input of tiles begin..end of the block.
   void (*transform)(const WinogradConv& conv, const WinogradBlock& block, int64_t begin, int64_t end) noexcept;
   // Multiply, transform back and write output channels 32 begin .. 32 end of all tiles of the block. `m` holds
-  // kProducts floats for each tile.
-  void (*multiply)(const WinogradConv& conv, const WinogradBlock& block, int64_t begin, int64_t end, float* m) noexcept;
+  // kProducts floats for each tile. The input of `next` tiles that follow the block is prefetched.
+  void (*multiply)(const WinogradConv& conv, const WinogradBlock& block, int64_t next, int64_t begin, int64_t end,
+                   float* m) noexcept;
 };
 
 // Products of one tile: 36 positions of 32 output channels, and two cache lines more, so that different tiles do not

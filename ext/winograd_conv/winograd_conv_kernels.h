@@ -217,13 +217,75 @@ void write_tile(const WinogradConv& c, const Place& place, const float* m, int64
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Prefetching. The processor foresees the weights, which are one long stream, but neither the squares of the input that
+// the next block reads nor those of the output that this one is about to write. The multiplications leave room for it.
 
-void multiply_block(const WinogradConv& c, const WinogradBlock& block, int64_t begin, int64_t end, float* m) noexcept {
+constexpr int64_t kLineFloats = 16;
+
+// Input of the tiles of one block: what the tiles above and to the left have not read already.
+class InputAhead {
+ public:
+  InputAhead(const WinogradConv& c, int64_t first, int64_t tiles) : c_(c), place_(c, first), tiles_(tiles) {}
+
+  void fetch(int64_t pixels) {
+    for (; pixels > 0 && tiles_ > 0; --pixels) {
+      const int64_t row = place_.row * kTileSize - c_.padding_h + 2 + pixel_ / 4;
+      const int64_t column = place_.column * kTileSize - c_.padding_w + 2 + pixel_ % 4;
+      if (row >= 0 && row < c_.height && column >= 0 && column < c_.width) {
+        const float* x = c_.x + place_.image * c_.x_image + row * c_.x_row + column * c_.x_pixel;
+        for (int64_t channel = 0; channel < c_.channels; channel += kLineFloats) __builtin_prefetch(x + channel, 0, 2);
+      }
+      if (++pixel_ < 16) continue;
+      pixel_ = 0;
+      place_.next(c_);
+      --tiles_;
+    }
+  }
+
+ private:
+  const WinogradConv& c_;
+  Place place_;
+  int64_t tiles_, pixel_ = 0;
+};
+
+// Places of `filters` output channels of a block's tiles.
+class OutputAhead {
+ public:
+  OutputAhead(const WinogradConv& c, const WinogradBlock& block, int64_t filter, int64_t filters)
+      : c_(c), place_(c, block.first), filter_(filter), filters_(filters), step_(c.pool ? 2 : 1) {}
+
+  void fetch(int64_t tiles) {
+    for (; tiles > 0; --tiles, place_.next(c_)) {
+      const int64_t top = place_.row * kTileSize, left = place_.column * kTileSize;
+      for (int64_t row = top; row < top + kTileSize && row + step_ <= c_.out_h; row += step_)
+        for (int64_t column = left; column < left + kTileSize && column + step_ <= c_.out_w; column += step_) {
+          float* out = c_.out + place_.image * c_.out_image + row / step_ * c_.out_row + column / step_ * c_.out_pixel;
+          for (int64_t i = 0; i < filters_; i += kLineFloats) __builtin_prefetch(out + filter_ + i, 1, 3);
+        }
+    }
+  }
+
+ private:
+  const WinogradConv& c_;
+  Place place_;
+  int64_t filter_, filters_, step_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+void multiply_block(const WinogradConv& c, const WinogradBlock& block, int64_t next_tiles, int64_t begin, int64_t end,
+                    float* m) noexcept {
   const int64_t groups = (block.tiles + kGroup - 1) / kGroup;
+  InputAhead input(c, block.first + block.tiles, next_tiles);
+  const int64_t pixels = 16 * next_tiles, steps = (end - begin) * kPositions;
   for (int64_t part = begin; part < end; ++part) {
     const int64_t filters = smaller(kFilters, c.filters - part * kFilters);
     const float* weights = c.weights + part * kPositions * c.channels * kFilters;
-    for (int64_t position = 0; position < kPositions; ++position, weights += c.channels * kFilters)
+    OutputAhead output(c, block, part * kFilters, filters);
+    for (int64_t position = 0; position < kPositions; ++position, weights += c.channels * kFilters) {
+      const int64_t step = (part - begin) * kPositions + position;
+      input.fetch((step + 1) * pixels / steps - step * pixels / steps);
+      output.fetch((position + 1) * block.tiles / kPositions - position * block.tiles / kPositions);
       for (int64_t filter = 0; filter < filters; filter += kPair * kLanes) {
         const auto& passes = filters - filter > kLanes ? kDouble : kSingle;
         for (int64_t group = 0; group < groups; ++group) {
@@ -233,6 +295,7 @@ void multiply_block(const WinogradConv& c, const WinogradBlock& block, int64_t b
           passes[static_cast<std::size_t>(tiles - 1)](pass);
         }
       }
+    }
     Place place(c, block.first);
     for (int64_t tile = 0; tile < block.tiles; ++tile, place.next(c))
       for (int64_t filter = 0; filter < filters; filter += kLanes) {

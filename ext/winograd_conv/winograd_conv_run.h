@@ -56,7 +56,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
       for (int64_t index = begin; index < end; ++index) {
         const WinogradBlock block = block_of(index, vs + worker * v_floats);
         kernels.transform(conv, block, 0, block.tiles);
-        kernels.multiply(conv, block, 0, parts, ms + worker * m_floats);
+        const int64_t after = tiles - block.first - block.tiles;
+        kernels.multiply(conv, block, after < block.tiles ? after : block.tiles, 0, parts, ms + worker * m_floats);
       }
     };
     parallel_blocks(team, blocks, 1, work);
@@ -66,7 +67,7 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
       auto transform = [&](int, int64_t begin, int64_t end) { kernels.transform(conv, block, begin, end); };
       parallel_blocks(team, block.tiles, ceil_div(block.tiles, team.threads), transform);
       auto multiply = [&](int worker, int64_t begin, int64_t end) {
-        kernels.multiply(conv, block, begin, end, ms + worker * m_floats);
+        kernels.multiply(conv, block, 0, begin, end, ms + worker * m_floats);
       };
       parallel_blocks(team, parts, 1, multiply);
     }
