@@ -49,7 +49,7 @@ struct Window {
           w[g] = w[g - 1] + pass.group_step;
           __asm__("" : "+r"(w[g]));  // else the optimiser keeps an address for every vector of the group
         }
-        const __m512 x_f32x16 = _mm512_set1_ps(*at);
+        int xi; __asm__("movl %1, %0" : "=r"(xi) : "m"(*at)); const __m512 x_f32x16 = _mm512_castsi512_ps(_mm512_set1_epi32(xi));
 #pragma GCC unroll 8
         for (int s = 0; s < S; ++s) {
           if (J < s || (J - s) % Stride != 0 || (J - s) / Stride >= T) continue;
@@ -112,19 +112,30 @@ const Tile kTiles[] = {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-// The order of the operands of min and max keeps NaN.
+// The order of the operands of min and max keeps NaN. Whole vectors go without masks: a masked store is slow on Zen 4.
+template <bool Whole, bool Add>
+void finish_pixels(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
+                   int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
+  const __m512 lower_f32x16 = _mm512_set1_ps(lower), upper_f32x16 = _mm512_set1_ps(upper);
+  for (int64_t pixel = 0; pixel < pixels; ++pixel, sums += lanes, addend += Add ? addend_step : 0, out += out_step)
+    for (int64_t k = 0; k < channels; k += 16) {
+      const __mmask16 inside = Whole ? 0xffff : first_lanes(channels - k);
+      __m512 y_f32x16 = _mm512_load_ps(sums + k);
+      if (Add) y_f32x16 = _mm512_add_ps(y_f32x16, _mm512_maskz_loadu_ps(inside, addend + k));
+      y_f32x16 = _mm512_min_ps(upper_f32x16, _mm512_max_ps(lower_f32x16, y_f32x16));
+      if (Whole)
+        _mm512_storeu_ps(out + k, y_f32x16);
+      else
+        _mm512_mask_storeu_ps(out + k, inside, y_f32x16);
+    }
+}
+
 void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
             int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
-  const __m512 lower_f32x16 = _mm512_set1_ps(lower), upper_f32x16 = _mm512_set1_ps(upper);
-  for (int64_t pixel = 0; pixel < pixels; ++pixel)
-    for (int64_t k = 0; k < channels; k += 16) {
-      const __mmask16 inside = first_lanes(channels - k);
-      __m512 y_f32x16 = _mm512_load_ps(sums + pixel * lanes + k);
-      if (addend != nullptr)
-        y_f32x16 = _mm512_add_ps(y_f32x16, _mm512_maskz_loadu_ps(inside, addend + pixel * addend_step + k));
-      y_f32x16 = _mm512_min_ps(upper_f32x16, _mm512_max_ps(lower_f32x16, y_f32x16));
-      _mm512_mask_storeu_ps(out + pixel * out_step + k, inside, y_f32x16);
-    }
+  const auto whole = addend != nullptr ? finish_pixels<true, true> : finish_pixels<true, false>;
+  const auto ragged = addend != nullptr ? finish_pixels<false, true> : finish_pixels<false, false>;
+  (channels % 16 == 0 ? whole : ragged)(sums, lanes, pixels, channels, addend, addend_step, lower, upper, out,
+                                        out_step);
 }
 
 // NaN is neither equal to zero nor at most zero: the unordered comparisons keep it.
