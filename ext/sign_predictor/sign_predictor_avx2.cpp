@@ -122,6 +122,7 @@ struct Product {
   const uint8_t* codes;
   const ptrdiff_t* taps;
   int64_t tap_count, quads;
+  bool regular;  // one tap, and the same step from tile to tile
   const int8_t* weights;
   const int32_t* start;  // null: zero
   int64_t pairs_in_s16;

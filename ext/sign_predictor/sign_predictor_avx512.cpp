@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "sign_predictor.h"
 
@@ -83,6 +84,7 @@ struct Product {
   const uint8_t* codes;
   const ptrdiff_t* taps;
   int64_t tap_count, quads;
+  bool regular;  // one tap, and the same step from tile to tile
   const int8_t* weights;
   const int32_t* start;  // null: zero
   int64_t pairs_in_s16;
@@ -129,54 +131,72 @@ static void quantise_run(const float* x, int64_t count, const Quantiser& quantis
   }
 }
 
-// Sums of `count` tiles or pixels with `vectors` x 16 filters: out[pixel][32].
-template <int count, int vectors>
-static void multiply_group(const Product& product, const ptrdiff_t* pixels, int32_t* out) {
-  __m512i sums[count][vectors];
-  for (int v = 0; v < vectors; ++v) {
-    const __m512i start = product.start == nullptr ? _mm512_setzero_si512()
-                                                   : _mm512_loadu_si512(product.start + v * kLanes);
-#pragma GCC unroll 14
-    for (int i = 0; i < count; ++i) sums[i][v] = start;
-  }
-  ptrdiff_t at[count];
-#pragma GCC unroll 14
-  for (int i = 0; i < count; ++i) at[i] = pixels[i];
+// Sums of a group of tiles or pixels (...i) with `vectors` x 16 filters: out[pixel][32]. Every index is a constant, so that
+// the sums never leave the registers.
+template <int vectors>
+struct Accumulator {
+  __m512i v[vectors];
+};
+
+// A regular group has one step from tile to tile and one tap: five pointers and the addressing modes of x86 reach all of
+// it, so that the addresses fit registers as well.
+template <bool regular, int vectors, int... i>
+static void multiply_group(const Product& product, const ptrdiff_t* pixels, int32_t* out,
+                           std::integer_sequence<int, i...>) {
+  constexpr int kCount = sizeof...(i);
+  Accumulator<vectors> start, sums[kCount];
+  start.v[0] = product.start == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(product.start);
+  if (vectors == 2)
+    start.v[vectors - 1] =
+        product.start == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(product.start + kLanes);
+  ((sums[i] = start), ...);
+  const ptrdiff_t step = regular && kCount > 1 ? pixels[1] - pixels[0] : 0;
   const int8_t* weights = product.weights;
-  for (int64_t tap = 0; tap < product.tap_count; ++tap) {
-    const uint8_t* codes = product.codes + product.taps[tap];
-    for (int64_t q = 0; q < product.quads; ++q, codes += kQuad, weights += vectors * 64) {
-      __m512i w[vectors];
-      for (int v = 0; v < vectors; ++v) w[v] = _mm512_load_si512(weights + v * 64);
-#pragma GCC unroll 14
-      for (int i = 0; i < count; ++i) {
+  const int64_t taps = regular ? 1 : product.tap_count;
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const uint8_t* const first = product.codes + product.taps[tap];
+    const uint8_t* at[kCount];
+    ((at[i] = first + pixels[i]), ...);
+    for (ptrdiff_t q = 0; q < product.quads * kQuad; q += kQuad) {
+      const __m512i w0 = _mm512_load_si512(weights);
+      const __m512i w1 = vectors == 2 ? _mm512_load_si512(weights + 64) : w0;
+      auto add = [&](Accumulator<vectors>& sum, const uint8_t* from) {
         int32_t quad;
-        std::memcpy(&quad, codes + at[i], sizeof quad);
-        const __m512i broadcast = _mm512_set1_epi32(quad);
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) sums[i][v] = _mm512_dpbusd_epi32(sums[i][v], broadcast, w[v]);
-      }
+        std::memcpy(&quad, from, sizeof quad);
+        const __m512i codes = _mm512_set1_epi32(quad);
+        sum.v[0] = _mm512_dpbusd_epi32(sum.v[0], codes, w0);
+        if (vectors == 2) sum.v[vectors - 1] = _mm512_dpbusd_epi32(sum.v[vectors - 1], codes, w1);
+      };
+      (add(sums[i], regular ? at[i / 3 * 3] + q + i % 3 * step : at[i] + q), ...);
+      weights += vectors * 64;
     }
   }
-#pragma GCC unroll 14
-  for (int i = 0; i < count; ++i)
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) _mm512_store_si512(out + i * kBlockLanes + v * kLanes, sums[i][v]);
+  auto store = [](const Accumulator<vectors>& sum, int32_t* to) {
+    _mm512_store_si512(to, sum.v[0]);
+    if (vectors == 2) _mm512_store_si512(to + kLanes, sum.v[vectors - 1]);
+  };
+  (store(sums[i], out + i * kBlockLanes), ...);
+}
+
+template <int count, int vectors, bool regular>
+static void multiply_count(const Product& product, const ptrdiff_t* pixels, int32_t* out) {
+  multiply_group<regular, vectors>(product, pixels, out, std::make_integer_sequence<int, count>());
 }
 
 using MultiplyGroup = void (*)(const Product&, const ptrdiff_t*, int32_t*);
-#define SEERLAB_COUNTS(v)                                                                                        \
-  {                                                                                                              \
-    nullptr, multiply_group<1, v>, multiply_group<2, v>, multiply_group<3, v>, multiply_group<4, v>,             \
-        multiply_group<5, v>, multiply_group<6, v>, multiply_group<7, v>, multiply_group<8, v>,                  \
-        multiply_group<9, v>, multiply_group<10, v>, multiply_group<11, v>, multiply_group<12, v>,               \
-        multiply_group<13, v>, multiply_group<14, v>                                                             \
+#define SEERLAB_COUNTS(v, r)                                                                                        \
+  {                                                                                                                 \
+    nullptr, multiply_count<1, v, r>, multiply_count<2, v, r>, multiply_count<3, v, r>, multiply_count<4, v, r>,    \
+        multiply_count<5, v, r>, multiply_count<6, v, r>, multiply_count<7, v, r>, multiply_count<8, v, r>,         \
+        multiply_count<9, v, r>, multiply_count<10, v, r>, multiply_count<11, v, r>, multiply_count<12, v, r>,      \
+        multiply_count<13, v, r>, multiply_count<14, v, r>                                                          \
   }
-constexpr MultiplyGroup kMultiply[2][kGroup + 1] = {SEERLAB_COUNTS(1), SEERLAB_COUNTS(2)};
+constexpr MultiplyGroup kMultiply[2][2][kGroup + 1] = {{SEERLAB_COUNTS(1, false), SEERLAB_COUNTS(2, false)},
+                                                       {SEERLAB_COUNTS(1, true), SEERLAB_COUNTS(2, true)}};
 #undef SEERLAB_COUNTS
 
 static void multiply(const Product& product, int vectors, int count, const ptrdiff_t* pixels, int32_t* out) {
-  kMultiply[vectors - 1][count](product, pixels, out);
+  kMultiply[product.regular][vectors - 1][count](product, pixels, out);
 }
 
 }  // namespace
