@@ -1,4 +1,4 @@
-"""Pictures of the lab for the README, taken in a real JupyterLab: light and dark, all channels and one output.
+"""Pictures of the lab for the README, taken in a real JupyterLab: light and dark, each page, and one output.
 
 python benchmarks/screenshots.py docs
 """
@@ -23,6 +23,13 @@ START_MS = 120_000
 CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3)\nlab'
 CANVAS = "canvas[role=img][data-frame]"
 HEIGHT = 1500  # a cell taller than the notebook would be cut by the status bar
+# Tab of the lab: name of the file, and what the page says when all of it is there.
+PAGES = {
+    "Maps": ("epsilon", r"^(?!.*the curve follows).*Loads saved"),
+    "Predictors": ("predictors", r"^(?!.*filling in).*SeerNet"),
+    "Weights": ("weights", "dense bits"),
+    "Network": ("network", r"(?<!of )\b8 layers"),
+}
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
@@ -57,6 +64,15 @@ def show_one_output(page: Page) -> None:
     expect(page.locator(".seer-mask .taps table")).to_have_count(2, timeout=START_MS)
 
 
+def turn_to(page: Page, title: str, complete: str) -> None:
+    """Open a page of the lab and wait until everything on it is computed and drawn."""
+    page.get_by_role("tab", name=title, exact=True).click()
+    shown = page.locator(".jp-OutputArea .widget-tab-contents > :not(.lm-mod-hidden)")
+    expect(shown.locator("canvas[data-frame]")).not_to_have_attribute("data-frame", "0", timeout=START_MS)
+    expect(shown).to_contain_text(re.compile(complete, re.DOTALL), timeout=START_MS)
+    expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
+
+
 def save(page: Page, file: Path) -> None:
     """Save the notebook's cell in 256 colours, which these pictures do not exceed visibly."""
     page.locator(".jp-Cell").first.screenshot(path=file)
@@ -85,6 +101,9 @@ def main() -> None:
                 save(page, arguments.folder / f"lab_{name}.png")
                 show_one_output(page)
                 save(page, arguments.folder / f"output_{name}.png")
+                for title, (file, complete) in PAGES.items():
+                    turn_to(page, title, complete)
+                    save(page, arguments.folder / f"{file}_{name}.png")
                 browser.close()
 
 

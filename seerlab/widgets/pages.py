@@ -47,7 +47,7 @@ class Page(Generic[ViewT]):
 
     Attributes
     ----------
-    box : Box
+    box : VBox
         The page; empty until it is opened.
     view : widget or None
         None until the page is opened, or while there is nothing it can show.
@@ -55,7 +55,7 @@ class Page(Generic[ViewT]):
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.box = ipywidgets.Box()
+        self.box = ipywidgets.VBox()  # a row would leave a view no wider than what it already shows
         self.view: ViewT | None = None
         self._looked_at = False
         self._lock = threading.Lock()  # the lab's worker follows while a message may be opening the page

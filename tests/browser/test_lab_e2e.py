@@ -207,6 +207,16 @@ def test_the_encode_page_shows_the_layers_input_and_follows_the_layer(lab: Page)
     wait_label(lab, r"features\.14.*128 channels")
 
 
+@pytest.mark.parametrize("title", ["Maps", "Predictors", "Weights"])
+def test_a_page_draws_what_it_shows_when_it_is_turned_to(lab: Page, title: str):
+    lab.get_by_role("tab", name=title, exact=True).click()
+    page = lab.locator(".widget-tab-contents > :not(.lm-mod-hidden)")
+    canvas = page.locator("canvas[data-frame]")
+    expect(canvas).not_to_have_attribute("data-frame", "0", timeout=START_MS)
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"\w{3}"), timeout=STEP_MS)
+    assert canvas.bounding_box()["width"] > page.bounding_box()["width"] / 3
+
+
 def strip_of(page: Page):
     return page.locator(".seer-net canvas[role=img]")
 
