@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from tqdm.auto import tqdm
 
 from seerlab import operators
-from seerlab.evaluation import LabelledImages
+from seerlab.evaluation import LabelledImages, evaluate
 from seerlab.fast import METHODS, PreparedConv2d
 from seerlab.fast.graph import Case, Chain, Fused, fused_in, visit_chains
 from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, lay_out, prepare
