@@ -66,7 +66,7 @@ class Geometry:
         Raises
         ------
         ValueError
-            If the channels do not fit, or the kernel is larger than the padded input.
+            If the channels do not fit, the map is empty, or the kernel is larger than the padded input.
         """
         if len(shape) != 4 or shape[1] != self.in_channels:
             raise ValueError(

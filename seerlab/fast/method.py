@@ -53,7 +53,12 @@ class Epilogue:
 
     def place(self, y: Tensor) -> Tensor:
         """Hand over a finished result: itself, or `out` after copying."""
-        return y if self.out is None else self.out.copy_(y)
+        return y if self.out is None or y is self.out else self.out.copy_(y)
+
+    @property
+    def writable(self) -> Tensor | None:
+        """`out` if its channels lie side by side and its pixels evenly spaced, so that a kernel can write it; else None."""
+        return self.out if self.out is not None and side_by_side(self.out) else None
 
 
 class Packed(ABC):
@@ -85,8 +90,10 @@ class Method:
         Lays out weights (K, C/g, R, S) and a bias (K,) once, given the `Geometry`. Both are the method's own to keep, not to change.
     exact : bool
         Whether the result is the convolution but for rounding.
-    needs_mask : bool
-        Whether it computes only what a mask marks.
+    masked : bool
+        Whether a call must say by a mask which outputs are wanted.
+    rectified : bool
+        Whether the result must be bounded by 0 from below: the method leaves out what it expects to be negative.
     """
 
     name: str
@@ -94,12 +101,27 @@ class Method:
     refusal: Callable[[Geometry], str | None]
     pack: Callable[[Tensor, Tensor, Geometry], Packed]
     exact: bool = True
-    needs_mask: bool = False
+    masked: bool = False
+    rectified: bool = False
 
 
 def channels_last(x: Tensor) -> Tensor:
     """`x` itself if its channels lie side by side already, else a copy whose channels do."""
     return x.contiguous(memory_format=CHANNELS_LAST)
+
+
+def side_by_side(x: Tensor) -> bool:
+    """Whether a tensor (N, C, H, W) is channels_last, or a slice of the channels of such a tensor."""
+    images, channels, height, width = x.shape
+    image, channel, row, pixel = x.stride()
+    if width == 1:
+        pixel = row if height > 1 else image if images > 1 else channels
+    return (
+        (channel == 1 or channels == 1)
+        and pixel >= channels
+        and (height == 1 or row == width * pixel)
+        and (images == 1 or image == height * width * pixel)
+    )
 
 
 def tensor_bytes(*tensors: Tensor) -> int:

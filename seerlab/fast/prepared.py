@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .auto import CANDIDATES, Auto
+from .calibration import table_for
+from .costs import DENSE, CostTable, current_costs
 from .geometry import Geometry, geometry_of
 from .method import Epilogue, Packed
-from .registry import AUTO, refusals, supported
+from .registry import AUTO, METHODS, refusals, supported
 
 ACTIVATIONS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-AUTO_FALLBACK = "direct"
 
 
 class PreparedConv2d:
@@ -25,7 +28,7 @@ class PreparedConv2d:
     ----------
     geometry : Geometry
     method : str
-        What computes it.
+        What computes it; "auto" decides at each call, see `method_for`.
     why : str
         Why this method.
     lower, upper : float
@@ -43,6 +46,33 @@ class PreparedConv2d:
     def nbytes(self) -> int:
         """Bytes of the packed weights."""
         return self._packed.nbytes
+
+    def method_for(self, x: Any) -> str:
+        """Name of the method that computes an input of this shape, layout and density.
+
+        Parameters
+        ----------
+        x : Tensor or array, shape (N, C, H, W) or (C, H, W), float32
+
+        Returns
+        -------
+        str
+        """
+        return self._decision(x)[0]
+
+    def why_for(self, x: Any) -> str:
+        """In a sentence, why an input of this shape, layout and density is computed as `method_for` says."""
+        return self._decision(x)[1]
+
+    def _decision(self, x: Any) -> tuple[str, str]:
+        x = as_tensor("x", x).detach()
+        x = x.unsqueeze(0) if x.ndim == 3 else x
+        self.geometry.output_shape(x.shape)
+        if not isinstance(self._packed, Auto):
+            return self.method, self.why
+        name, density = self._packed.method_for(x)
+        why = self._packed.plan(x).why
+        return name, why if density is None else f"{why}; this input's density is about {density:.2f}"
 
     @property
     def supports(self) -> dict[str, str | None]:
@@ -96,13 +126,24 @@ class PreparedConv2d:
                     raise ValueError(f"{name} has shape {tuple(value.shape)} and the result {shape}; they must agree")
         if out is not None and out.data_ptr() == x.data_ptr():
             raise ValueError("out is x itself; give another tensor: outputs are written while inputs are still read")
-        if not math.prod(shape) or not x.numel():
+        self._check_mask(mask)
+        if not math.prod(shape):
             return torch.empty(shape, memory_format=torch.channels_last) if out is None else out
+        x, addend, out = x.detach(), None if addend is None else addend.detach(), None if out is None else out.detach()
         with torch.no_grad():
             bottom, right = self.geometry.extra
             if bottom or right:
                 x = F.pad(x, (0, right, 0, bottom))
             return self._packed.run(x, Epilogue(self.lower, self.upper, addend, out, mask))
+
+    def _check_mask(self, mask: Tensor | None) -> None:
+        if self.method == AUTO:
+            return
+        needs = METHODS[self.method].masked
+        if needs and mask is None:
+            raise ValueError(f"method {self.method!r} computes the outputs that a mask marks: give mask=")
+        if mask is not None and not needs:
+            raise ValueError(f"method {self.method!r} takes no mask; choose 'masked' or 'auto', or leave the mask out")
 
     def __repr__(self) -> str:
         return f"PreparedConv2d({self.geometry}; {self.method}: {self.why})"
@@ -117,6 +158,10 @@ def prepare_conv2d(
     groups: int = 1,
     method: str = AUTO,
     activation: str | tuple[float, float] | None = None,
+    *,
+    example: Any = None,
+    candidates: Sequence[str] = CANDIDATES,
+    costs: CostTable | None = None,
 ) -> PreparedConv2d:
     """Pack the weights of a convolution once, for any number of calls.
 
@@ -128,9 +173,16 @@ def prepare_conv2d(
     stride, padding, dilation, groups
         As in `torch.nn.functional.conv2d`; padding may be "same" or "valid".
     method : str
-        "auto", or a name in `METHODS`.
+        A name in `METHODS`, or "auto": the fastest exact method for the geometry and, call by call, for the share of non-zeros in the
+        input.
     activation : {"relu", "relu6"} or pair of float, optional
         Bounds of the result, applied while it is written.
+    example : Tensor or array, shape (N, C, H, W), float32, optional
+        For "auto": time the candidates on inputs of this shape, a few calls each, instead of asking the cost table.
+    candidates : sequence of str
+        For "auto": exact methods to choose from. Leave "winograd" out to forbid its larger rounding errors.
+    costs : CostTable, optional
+        For "auto": instead of the table that `seerlab.fast.calibrate` stored, or the built-in one.
 
     Returns
     -------
@@ -143,18 +195,31 @@ def prepare_conv2d(
     ValueError
         For shapes that do not fit, an unknown method or activation, or a method that cannot treat the layer (with the reason).
     """
-    weight = as_tensor("weight", weight).detach()
-    geometry = geometry_of(weight.shape, stride, padding, dilation, groups)
-    bias = torch.zeros(len(weight)) if bias is None else as_tensor("bias", bias).detach()
-    if bias.shape != (len(weight),):
-        raise ValueError(f"bias has shape {tuple(bias.shape)}; give one per output channel, ({len(weight)},)")
-    if method == AUTO:
-        method = AUTO_FALLBACK if refusals(geometry)[AUTO_FALLBACK] is None else "torch"
-        why = "the best dense convolution of torch"
-    else:
-        why = "asked for"
-    packed = supported(method, geometry).pack(weight.clone(), bias.clone(), geometry)
-    return PreparedConv2d(geometry, method, why, packed, bounds_of(activation))
+    weight, bias, geometry = _checked_layer(weight, bias, stride, padding, dilation, groups)
+    weight, bias = weight.clone(memory_format=torch.contiguous_format), bias.clone()
+    bounds = bounds_of(activation)
+    if method != AUTO:
+        for name, value, usual in (
+            ("example", example, None),
+            ("costs", costs, None),
+            ("candidates", candidates, CANDIDATES),
+        ):
+            if value is not usual:
+                raise ValueError(f"{name} is for method='auto', and the method is {method!r}; leave it out")
+        packed = supported(method, geometry, rectified=bounds[0] == 0.0).pack(weight, bias, geometry)
+        return PreparedConv2d(geometry, method, "asked for", packed, bounds)
+    _check_candidates(candidates, geometry)
+    why = "decided at each call by geometry and density"
+    if example is not None:
+        example = as_tensor("example", example).detach()
+        example = example.unsqueeze(0) if example.ndim == 3 else example
+        geometry.output_shape(example.shape)
+        if not example.numel():
+            raise ValueError(f"example has shape {tuple(example.shape)}: there is nothing to time")
+        able = Auto(weight, bias, geometry, candidates).able
+        costs = table_for(geometry, weight, bias, example, able, costs or current_costs())
+        why = costs.choose(geometry, example.shape, able).why
+    return PreparedConv2d(geometry, method, why, Auto(weight, bias, geometry, candidates, costs), bounds)
 
 
 def conv2d(
@@ -174,9 +239,9 @@ def conv2d(
     ----------
     x : Tensor or array, shape (N, C, H, W) or (C, H, W), float32
     weight, bias, stride, padding, dilation, groups, method
-        As for `prepare_conv2d`.
+        As for `prepare_conv2d`; "auto" reckons with the time that packing takes. "seernet" predicts what a ReLU keeps and applies it.
     mask : Tensor, shape of the result, bool, optional
-        Outputs that are wanted; the others become 0.
+        Outputs that are wanted, for "masked" and "auto"; the others become 0.
 
     Returns
     -------
@@ -191,7 +256,38 @@ def conv2d(
         As `prepare_conv2d`.
     """
     refuse_gradients(weight=weight, bias=bias)
-    return prepare_conv2d(weight, bias, stride, padding, dilation, groups, method)(x, mask=mask)
+    weight, bias, geometry = _checked_layer(weight, bias, stride, padding, dilation, groups)
+    bounds = bounds_of(None)
+    packed: Packed
+    if method == AUTO:
+        packed = Auto(weight, bias, geometry, once=True)
+    else:
+        bounds = bounds_of("relu") if getattr(METHODS.get(method), "rectified", False) else bounds
+        packed = supported(method, geometry, rectified=bounds[0] == 0.0).pack(weight, bias, geometry)
+    return PreparedConv2d(geometry, method, "asked for", packed, bounds)(x, mask=mask)
+
+
+def _checked_layer(
+    weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[Tensor, Tensor, Geometry]:
+    weight = as_tensor("weight", weight).detach()
+    geometry = geometry_of(weight.shape, stride, padding, dilation, groups)
+    bias = torch.zeros(len(weight)) if bias is None else as_tensor("bias", bias).detach()
+    if bias.shape != (len(weight),):
+        raise ValueError(f"bias has shape {tuple(bias.shape)}; give one per output channel, ({len(weight)},)")
+    return weight, bias.contiguous(), geometry
+
+
+def _check_candidates(candidates: Sequence[str], geometry: Geometry) -> None:
+    known = ", ".join(map(repr, CANDIDATES))
+    wrong = [name for name in candidates if name not in CANDIDATES]
+    if wrong or isinstance(candidates, str):
+        raise ValueError(f"candidates={candidates!r}: 'auto' chooses among exact methods only, some of {known}")
+    if not any(METHODS[name].refusal(geometry) is None and name in DENSE for name in candidates):
+        raise ValueError(
+            f"candidates={tuple(candidates)}: none of them is a dense method that can treat this layer ({geometry}); "
+            "add 'torch', which treats all"
+        )
 
 
 def bounds_of(activation: Any) -> tuple[float, float]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from .dense import DIRECT, TORCH, TORCH_CHANNELS_LAST
 from .geometry import Geometry
+from .input_sparse import INPUT_SPARSE
 from .method import Method
+from .predicted import MASKED, SEERNET
+from .study import STUDY
+from .winograd import WINOGRAD
 
 AUTO = "auto"
 
-METHODS: dict[str, Method] = {method.name: method for method in (TORCH, TORCH_CHANNELS_LAST, DIRECT)}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (TORCH, TORCH_CHANNELS_LAST, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, *STUDY)
+}
 
 
 def method_named(name: str) -> Method:
@@ -31,8 +38,15 @@ def refusals(geometry: Geometry) -> dict[str, str | None]:
     return {name: method.refusal(geometry) for name, method in METHODS.items()}
 
 
-def supported(name: str, geometry: Geometry) -> Method:
+def supported(name: str, geometry: Geometry, *, rectified: bool = False) -> Method:
     """Look up a method that can treat a layer.
+
+    Parameters
+    ----------
+    name : str
+    geometry : Geometry
+    rectified : bool
+        Whether the result is bounded by 0 from below, as by a ReLU.
 
     Raises
     ------
@@ -41,6 +55,8 @@ def supported(name: str, geometry: Geometry) -> Method:
     """
     method = method_named(name)
     reason = method.refusal(geometry)
+    if reason is None and method.rectified and not rectified:
+        reason = "it leaves out what a ReLU would make 0; give activation='relu', 'relu6' or (0, upper)"
     if reason is not None:
         able = [other for other, refusal in refusals(geometry).items() if refusal is None and METHODS[other].exact]
         raise ValueError(
