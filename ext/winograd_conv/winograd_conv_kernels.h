@@ -172,12 +172,17 @@ constexpr auto kDouble = micros<kPair>(std::make_integer_sequence<int, kGroup>()
 // would take longer than using them. Here the taps are read and transformed in registers, by G without its factors, one
 // row of positions at a time, so that the six positions of all tiles fit into the registers.
 
+// Input channels of six rows in turn: their taps, those that are being fetched and the transformed input share the
+// second-level cache.
+constexpr int64_t kFewChannels = 256;
+
 struct FewPass {
   const float* v;  // of the row's first position
   int64_t v_position, slice_step;
   const float* taps;
   int64_t channels;
   float* m;
+  bool first;  // otherwise the sums are added to what m holds
 };
 
 // One column of row kRow of G g.
@@ -198,15 +203,16 @@ void few_row(const FewPass& pass) {
 #pragma GCC unroll 6
   for (int j = 0; j < 6; ++j)
 #pragma GCC unroll 4
-    for (int tile = 0; tile < kTiles; ++tile) sums[j][tile] = zero();
+    for (int tile = 0; tile < kTiles; ++tile)
+      sums[j][tile] = pass.first ? zero() : load(pass.m + tile * kProducts + j * kFilters);
   const float *v = pass.v, *g = pass.taps;
-  const int64_t step = pass.v_position, next_part = pass.channels * 9 * kTapFilters;
+  const int64_t step = pass.v_position, next_chunk = pass.channels * 9 * kTapFilters;
   for (int64_t left = pass.channels; left > 0; left -= kSlice, v += pass.slice_step) {
     const int channels = static_cast<int>(smaller(left, kSlice));
     for (int channel = 0; channel < channels; ++channel, g += 9 * kTapFilters) {
-      // All rows together fetch the taps of the next output channels.
-      __builtin_prefetch(g + next_part + kRow * kTapFilters, 0, 2);
-      if (kRow < 3) __builtin_prefetch(g + next_part + (kRow + 6) * kTapFilters, 0, 2);
+      // All rows together fetch the taps that come next.
+      __builtin_prefetch(g + next_chunk + kRow * kTapFilters, 0, 2);
+      if (kRow < 3) __builtin_prefetch(g + next_chunk + (kRow + 6) * kTapFilters, 0, 2);
       const auto meet = [&](int j, Vector weights) {
 #pragma GCC unroll 4
         for (int tile = 0; tile < kTiles; ++tile)
@@ -395,11 +401,17 @@ void multiply_few(const WinogradConv& c, const WinogradBlock& block, int64_t par
   for (int64_t filter = 0; filter < filters; filter += kLanes) {
     const int64_t index = part * kFilters + filter;
     const float* taps = c.taps + index / kTapFilters * c.channels * 9 * kTapFilters + index % kTapFilters;
-    for (int64_t tile = 0; tile < block.tiles; tile += kFewGroup) {
-      const FewPass pass = {block.v + tile * kSlice, block.v_position, block.tiles * kSlice, taps, c.channels,
-                            m + tile * kProducts + filter};
-      kFew[static_cast<std::size_t>(smaller(kFewGroup, block.tiles - tile) - 1)](pass);
-    }
+    for (int64_t channel = 0; channel < c.channels; channel += kFewChannels)
+      for (int64_t tile = 0; tile < block.tiles; tile += kFewGroup) {
+        const FewPass pass = {block.v + channel * block.tiles + tile * kSlice,
+                              block.v_position,
+                              block.tiles * kSlice,
+                              taps + channel * 9 * kTapFilters,
+                              smaller(kFewChannels, c.channels - channel),
+                              m + tile * kProducts + filter,
+                              channel == 0};
+        kFew[static_cast<std::size_t>(smaller(kFewGroup, block.tiles - tile) - 1)](pass);
+      }
   }
 }
 
