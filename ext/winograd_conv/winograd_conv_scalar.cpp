@@ -1,7 +1,6 @@
 // Winograd convolution, one float at a time: the baseline, and what the other levels are measured against.
 #include <array>
 #include <cstddef>
-#include <cstdlib>
 #include <utility>
 
 #include "winograd_conv.h"
