@@ -78,6 +78,7 @@ template <int Unit>
 constexpr Tile tile() {
   return {kPixels,
           kLanes,
+          Unit,
           {{Window<1, 1, Unit>::add_row, Window<1, 2, Unit>::add_row},
            {Window<3, 1, Unit>::add_row, Window<3, 2, Unit>::add_row},
            {Window<5, 1, Unit>::add_row, Window<5, 2, Unit>::add_row},
@@ -160,6 +161,7 @@ int64_t encode(const DenseMap& x, const SparseMap& map, bool relu, int64_t begin
 }
 
 Work work(const InputSparseConv& conv, int64_t threads) noexcept {
+  if (!fits(conv, kTiles, sizeof kTiles / sizeof kTiles[0])) return {-1, 0};
   const Layout layout(conv, kTiles[conv.tile], threads);
   return {layout.items, layout.scratch_bytes};
 }

@@ -33,6 +33,7 @@ typedef void (*RowFunction)(const RowPass& pass) noexcept;
 
 struct Tile {
   int64_t pixels, lanes;
+  int64_t unit;              // of the weights it reads; 0 for any
   RowFunction row[4][2];  // [kernel_w / 2][stride_w - 1]
 };
 
@@ -278,6 +279,15 @@ float* run_item(const Functions& functions, const Layout& l, int64_t item, const
       }
     }
   return value;
+}
+
+// Whether a plan that was given from outside can run; those of the `plan` functions always can.
+bool fits(const InputSparseConv& c, const Tile* tiles, int64_t count) noexcept {
+  if (c.tile < 0 || c.tile >= count || (c.part != 16 && c.part != 32 && c.part != 64)) return false;
+  const Tile& tile = tiles[c.tile];
+  if (tile.row[c.kernel_w / 2][c.stride_w - 1] == nullptr || (tile.unit != 0 && tile.unit != c.unit)) return false;
+  if (tile.lanes > 2 * c.unit && c.filters % tile.lanes != 0) return false;
+  return c.out.data != nullptr || kBlock % tile.lanes == 0 || c.filters <= tile.lanes;
 }
 
 int64_t run_items(const Functions& functions, const InputSparseConv& c, int64_t threads, char* memory, int64_t begin,

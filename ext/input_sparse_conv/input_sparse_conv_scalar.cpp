@@ -37,6 +37,7 @@ void add_row(const RowPass& pass) noexcept {
 
 const Tile kTiles[] = {{kPixels,
                         kLanes,
+                        0,
                         {{add_row<1, 1>, add_row<1, 2>},
                          {add_row<3, 1>, add_row<3, 2>},
                          {add_row<5, 1>, add_row<5, 2>},
@@ -85,6 +86,7 @@ int64_t encode(const DenseMap& x, const SparseMap& map, bool relu, int64_t begin
 }
 
 Work work(const InputSparseConv& conv, int64_t threads) noexcept {
+  if (!fits(conv, kTiles, sizeof kTiles / sizeof kTiles[0])) return {-1, 0};
   const Layout layout(conv, kTiles[conv.tile], threads);
   return {layout.items, layout.scratch_bytes};
 }
