@@ -101,10 +101,11 @@ struct Window {
     for (int64_t tile = 0; tile < pass.tiles; ++tile) {
       __m512 acc_f32x16[T * kQ];
 #pragma GCC unroll 32
-      for (int i = 0; i < T * kQ; ++i) acc_f32x16[i] = _mm512_load_ps(from + i * 16);
+      for (int i = 0; i < T * kQ; ++i) acc_f32x16[i] = _mm512_setzero_ps();
       value = columns(pass, masks, value, acc_f32x16, std::make_integer_sequence<int, kColumns>());
 #pragma GCC unroll 32
-      for (int i = 0; i < T * kQ; ++i) _mm512_store_ps(to + i * 16, acc_f32x16[i]);
+      for (int i = 0; i < T * kQ; ++i) 
+        _mm512_store_ps(to + i * 16, _mm512_add_ps(_mm512_load_ps(from + i * 16), acc_f32x16[i]));
       masks += kStep;
       from += pass.from_step;
       to += T * kQ * 16;
@@ -135,13 +136,14 @@ const Tile kTiles[] = {
 
 // The order of the operands of min and max keeps NaN. Whole vectors go without masks: a masked store is slow on Zen 4.
 template <bool Whole, bool Add>
-void finish_pixels(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
-                   int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
+void finish_pixels(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* bias,
+                   const float* addend, int64_t addend_step, float lower, float upper, float* out,
+                   int64_t out_step) noexcept {
   const __m512 lower_f32x16 = _mm512_set1_ps(lower), upper_f32x16 = _mm512_set1_ps(upper);
   for (int64_t pixel = 0; pixel < pixels; ++pixel, sums += lanes, addend += Add ? addend_step : 0, out += out_step)
     for (int64_t k = 0; k < channels; k += 16) {
       const __mmask16 inside = Whole ? 0xffff : first_lanes(channels - k);
-      __m512 y_f32x16 = _mm512_load_ps(sums + k);
+      __m512 y_f32x16 = _mm512_add_ps(_mm512_load_ps(sums + k), _mm512_maskz_loadu_ps(inside, bias + k));
       if (Add) y_f32x16 = _mm512_add_ps(y_f32x16, _mm512_maskz_loadu_ps(inside, addend + k));
       y_f32x16 = _mm512_min_ps(upper_f32x16, _mm512_max_ps(lower_f32x16, y_f32x16));
       if (Whole)
@@ -151,11 +153,12 @@ void finish_pixels(const float* sums, int64_t lanes, int64_t pixels, int64_t cha
     }
 }
 
-void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
-            int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
+void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* bias,
+            const float* addend, int64_t addend_step, float lower, float upper, float* out,
+            int64_t out_step) noexcept {
   const auto whole = addend != nullptr ? finish_pixels<true, true> : finish_pixels<true, false>;
   const auto ragged = addend != nullptr ? finish_pixels<false, true> : finish_pixels<false, false>;
-  (channels % 16 == 0 ? whole : ragged)(sums, lanes, pixels, channels, addend, addend_step, lower, upper, out,
+  (channels % 16 == 0 ? whole : ragged)(sums, lanes, pixels, channels, bias, addend, addend_step, lower, upper, out,
                                         out_step);
 }
 
