@@ -22,10 +22,13 @@
 // vexpandps     compact sums back to their columns
 // vfmadd231ps   with a memory operand                                 N outputs cost N + 1 loads: at most N / (N + 1)
 //                                                                     of the peak with one 64-byte load per cycle
-#include "dot_avx512.h"
+#include "masked_conv.h"
+#include "vectors_avx512.h"
 
 namespace seerlab {
 namespace {
+
+constexpr int kMaxGroup = 12;  // 8 is 1-3 % slower, more than 12 runs out of address registers
 
 // bias, shortcut, clamp and store of one tile row. The order of the operands of min and max keeps NaN.
 inline void store_row(const MaskedConv& c, __m512 sum_f32x16, unsigned bits, float bias, int64_t at,
@@ -137,6 +140,72 @@ void transpose_pixels(const float* source, int64_t step_c, int64_t, int64_t chan
 // ---------------------------------------------------------------------------------------------------------------------
 // Dot products over channels
 
+// Add one pass to N neighbouring entries of the compact list. Not inlined, so that all address registers are free.
+template <int N>
+__attribute__((noinline)) void add_group(const Pass& pass, const uint16_t* live, const float* weights,
+                                         float* sums) noexcept {
+  constexpr int kChains = N == 1 ? 4 : N <= 3 ? 2 : 1;
+  constexpr int kSteps = kChains > 1 ? kChains : 2;  // weight vectors per turn
+  __m512 acc_f32x16[N * kChains];
+  int64_t at[N];
+#pragma GCC unroll 16
+  for (int i = 0; i < N * kChains; ++i) acc_f32x16[i] = _mm512_setzero_ps();
+#pragma GCC unroll 16
+  for (int i = 0; i < N; ++i) at[i] = live[i] * pass.length;
+  for (int64_t run = 0; run < pass.run_count; ++run) {
+    const float* x = pass.tile + pass.runs[run];
+    const float* const end = weights + pass.run_floats;
+    for (; weights + 16 * kSteps <= end; weights += 16 * kSteps) {
+#pragma GCC unroll 4
+      for (int step = 0; step < kSteps; ++step, x += 16) {
+        // x is hidden from the optimiser, which would otherwise keep N addresses for each step, more than fit.
+        __asm__("" : "+r"(x));
+        const __m512 w_f32x16 = _mm512_loadu_ps(weights + 16 * step);
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i) {
+          __m512& acc = acc_f32x16[step % kChains * N + i];
+          acc = _mm512_fmadd_ps(w_f32x16, _mm512_loadu_ps(x + at[i]), acc);
+        }
+      }
+    }
+    for (; weights < end; weights += 16, x += 16) {
+      const __m512 w_f32x16 = _mm512_loadu_ps(weights);
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i)
+        acc_f32x16[i] = _mm512_fmadd_ps(w_f32x16, _mm512_loadu_ps(x + at[i]), acc_f32x16[i]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int chain = 1; chain < kChains; ++chain)
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) acc_f32x16[i] = _mm512_add_ps(acc_f32x16[i], acc_f32x16[chain * N + i]);
+  constexpr __mmask16 kLanes = (1u << N) - 1;
+  _mm512_mask_storeu_ps(sums, kLanes, _mm512_add_ps(_mm512_maskz_loadu_ps(kLanes, sums), sums_of<N>(acc_f32x16)));
+}
+
+void add_pass(const Pass& pass, const float* weights, const uint16_t* live, int64_t count, float* sums) noexcept {
+  for (int64_t groups = ceil_div(count, kMaxGroup); groups > 0; --groups) {
+    const int64_t size = ceil_div(count, groups);
+    switch (size) {
+      case 1: add_group<1>(pass, live, weights, sums); break;
+      case 2: add_group<2>(pass, live, weights, sums); break;
+      case 3: add_group<3>(pass, live, weights, sums); break;
+      case 4: add_group<4>(pass, live, weights, sums); break;
+      case 5: add_group<5>(pass, live, weights, sums); break;
+      case 6: add_group<6>(pass, live, weights, sums); break;
+      case 7: add_group<7>(pass, live, weights, sums); break;
+      case 8: add_group<8>(pass, live, weights, sums); break;
+      case 9: add_group<9>(pass, live, weights, sums); break;
+      case 10: add_group<10>(pass, live, weights, sums); break;
+      case 11: add_group<11>(pass, live, weights, sums); break;
+      default: add_group<12>(pass, live, weights, sums);
+    }
+    live += size;
+    sums += size;
+    count -= size;
+  }
+}
+
 void dot_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept {
   fill_offsets(c, t, s.offsets);
   const int64_t total = list_live(c, t, s);
@@ -199,7 +268,7 @@ void planar_tile(const MaskedConv& c, const Tile& t, const Scratch& s) noexcept 
         _mm512_mask_storeu_ps(c.out + out + row * c.out_w, inside, _mm512_set1_ps(c.fill));
     }
     const uint16_t* rows = s.live;
-    for (int64_t groups = ceil_div(count, kGroupLimit); groups > 0; --groups) {
+    for (int64_t groups = ceil_div(count, kMaxGroup); groups > 0; --groups) {
       const int64_t size = ceil_div(count, groups);
       switch (size) {
         case 1: planar_group<1>(c, t, s, step, rows, s.bits, taps, weights, bias, out); break;
