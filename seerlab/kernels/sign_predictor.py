@@ -549,10 +549,10 @@ def _reference(
     bias = packed.bias.double().view(1, -1, 1, 1) * s_x * packed.weight_scale.double().view(1, -1, 1, 1)
     factor = (s_x * packed.weight_scale.double().view(1, -1, 1, 1)).float().clamp(max=FLOAT_MAX)
     if packed.kind == "rounded":
-        y = _rounded_sums(codes, packed, geometry) + bias.float()
+        y = _rounded_sums(codes, packed, geometry)
         if addend is not None:
             y = y + addend * factor
-        limit = (threshold * s_x).float()
+        limit = (threshold * s_x - bias).float()  # the bias moves what the sums must exceed
     else:
         y = functional.conv2d(
             codes, packed.weight.double(), stride=geometry.stride, padding=geometry.padding, dilation=geometry.dilation
