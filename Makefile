@@ -12,7 +12,7 @@ TEST_ARGS ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BUILD_FILES := pyproject.toml meson.build $(shell find ext -type f)
 
-.PHONY: lab test install lint bench clean
+.PHONY: lab test install lint bench sanitize clean
 
 lab: install
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir=$(CURDIR) $(FIRST_NOTEBOOK) $(LAB_ARGS)
@@ -39,6 +39,25 @@ lint: install
 
 bench: install
 	for script in benchmarks/kernel_*.py benchmarks/encodings.py; do $(BIN)/python $$script || exit 1; done
+
+# Every compiled module built with AddressSanitizer and UndefinedBehaviorSanitizer, under the tests that run it. The tests
+# are copied: beside the sources they would import those. Leaks are not looked for: the interpreter leaks by itself.
+SANITIZED := build/sanitize
+SANITIZERS := -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
+SANITIZE_TESTS ?= tests/kernels tests/encodings
+sanitize: install
+	rm -rf $(SANITIZED)/venv $(SANITIZED)/tests
+	mkdir -p $(SANITIZED)
+	$(BIN)/python -m venv --without-pip $(SANITIZED)/venv
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$($(SANITIZED)/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth"
+	$(SANITIZED)/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps . \
+	  $(SANITIZERS:%=-Csetup-args=%) -Cbuild-dir=$(SANITIZED)/build
+	cp -r tests pyproject.toml $(SANITIZED)
+	grep -q __asan_report $(SANITIZED)/venv/lib/python*/site-packages/seerlab/kernels/_masked_conv.*
+	cd $(SANITIZED) && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	  venv/bin/python -m pytest -p no:cacheprovider $(SANITIZE_TESTS) $(TEST_ARGS)
 
 clean:
 	rm -rf .venv build dist

@@ -137,6 +137,8 @@ def convolve(
     ------
     MemoryError
         If there is no memory for the sums of a chunk.
+    ValueError
+        For a plan that does not fit.
     """
     cdef DenseMap dense
     cdef InputSparseConv c
@@ -164,6 +166,8 @@ def convolve(
             chosen = choose_plan(level, c, <double>nonzeros / <double>elements)
             c.tile, c.part = chosen.tile, chosen.part
         count = convolve_map(level, c, workers)
+    if count == -2:
+        raise ValueError(f"plan={plan}: this instruction set has no such tile for a layer of this shape")
     if count < 0:
         raise MemoryError("input-sparse convolution: no memory for the sums of a chunk of rows")
     return count

@@ -42,7 +42,7 @@ struct Plan {
   int64_t tile, part;
 };
 
-// Independent items of a convolution, and what each worker needs beside its results.
+// Independent items of a convolution, -1 for a plan that does not fit, and what each worker needs beside its results.
 struct Work {
   int64_t items, scratch_bytes;
 };

@@ -63,10 +63,11 @@ struct Window {
     for (int64_t tile = 0; tile < pass.tiles; ++tile) {
       __m256 acc_f32x8[kPixels * 2];
 #pragma GCC unroll 16
-      for (int i = 0; i < kPixels * 2; ++i) acc_f32x8[i] = _mm256_load_ps(from + i * 8);
+      for (int i = 0; i < kPixels * 2; ++i) acc_f32x8[i] = _mm256_setzero_ps();
       value = columns(pass, masks, value, acc_f32x8, std::make_integer_sequence<int, kColumns>());
 #pragma GCC unroll 16
-      for (int i = 0; i < kPixels * 2; ++i) _mm256_store_ps(to + i * 8, acc_f32x8[i]);
+      for (int i = 0; i < kPixels * 2; ++i) 
+        _mm256_store_ps(to + i * 8, _mm256_add_ps(_mm256_load_ps(from + i * 8), acc_f32x8[i]));
       masks += kStep;
       from += pass.from_step;
       to += kPixels * kLanes;
@@ -78,6 +79,7 @@ template <int Unit>
 constexpr Tile tile() {
   return {kPixels,
           kLanes,
+          Unit,
           {{Window<1, 1, Unit>::add_row, Window<1, 2, Unit>::add_row},
            {Window<3, 1, Unit>::add_row, Window<3, 2, Unit>::add_row},
            {Window<5, 1, Unit>::add_row, Window<5, 2, Unit>::add_row},
@@ -95,13 +97,14 @@ inline __m256i first_lanes(int64_t count) noexcept {
 }
 
 // The order of the operands of min and max keeps NaN.
-void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
-            int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
+void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* bias,
+            const float* addend, int64_t addend_step, float lower, float upper, float* out,
+            int64_t out_step) noexcept {
   const __m256 lower_f32x8 = _mm256_set1_ps(lower), upper_f32x8 = _mm256_set1_ps(upper);
   for (int64_t pixel = 0; pixel < pixels; ++pixel)
     for (int64_t k = 0; k < channels; k += 8) {
       const __m256i inside = first_lanes(channels - k);
-      __m256 y_f32x8 = _mm256_load_ps(sums + pixel * lanes + k);
+      __m256 y_f32x8 = _mm256_add_ps(_mm256_load_ps(sums + pixel * lanes + k), _mm256_maskload_ps(bias + k, inside));
       if (addend != nullptr)
         y_f32x8 = _mm256_add_ps(y_f32x8, _mm256_maskload_ps(addend + pixel * addend_step + k, inside));
       y_f32x8 = _mm256_min_ps(upper_f32x8, _mm256_max_ps(lower_f32x8, y_f32x8));
@@ -160,6 +163,7 @@ int64_t encode(const DenseMap& x, const SparseMap& map, bool relu, int64_t begin
 }
 
 Work work(const InputSparseConv& conv, int64_t threads) noexcept {
+  if (!fits(conv, kTiles, sizeof kTiles / sizeof kTiles[0])) return {-1, 0};
   const Layout layout(conv, kTiles[conv.tile], threads);
   return {layout.items, layout.scratch_bytes};
 }

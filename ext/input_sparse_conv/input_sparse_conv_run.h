@@ -2,7 +2,8 @@
 // functions are static, so that each file has its own copy, compiled with its own flags.
 //
 // Order: block of output channels > chunk of output rows > block of input channels > kernel row > output row > tiles.
-// The sums of a chunk rest in a buffer between passes; a pass adds one (block, kernel row) slab of weights to it.
+// The sums of a chunk rest in a buffer between passes; a pass begins at zero and adds the products with one (block,
+// kernel row) slab of weights to it, so that long sums are sums of short ones and err less.
 #pragma once
 
 #include <cstring>
@@ -33,12 +34,15 @@ typedef void (*RowFunction)(const RowPass& pass) noexcept;
 
 struct Tile {
   int64_t pixels, lanes;
+  int64_t unit;              // of the weights it reads; 0 for any
   RowFunction row[4][2];  // [kernel_w / 2][stride_w - 1]
 };
 
-// Sums -> addend, clamp -> `out`: `pixels` x `channels`.
-typedef void (*FinishFunction)(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
-                               int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept;
+// Sums -> bias, addend, clamp -> `out`: `pixels` x `channels`. The bias comes last, as the error of a sum grows with the
+// size of its parts.
+typedef void (*FinishFunction)(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* bias,
+                               const float* addend, int64_t addend_step, float lower, float upper, float* out,
+                               int64_t out_step) noexcept;
 
 // Append `width` pixels of up to `block` channels to masks and values; returns the end of the values.
 typedef float* (*EncodeFunction)(const float* x, int64_t pixel_step, int64_t width, int64_t channels, int64_t block,
@@ -121,7 +125,7 @@ struct Layout {
 
 struct Scratch {
   float* sums;     // [block][image][row][tile][pixel][lane]
-  float* bias;     // [pixel][lane]
+  float* zeros;    // [pixel][lane]: what a tile begins with
   float* pixels;   // [pixel][channel]: finished, to be compressed
   uint64_t* masks; // [image][row][column], padded with zeros
   int64_t* live;   // [image][row]: whether any bit is set
@@ -129,8 +133,9 @@ struct Scratch {
 
   Scratch(const Layout& l, char* memory) noexcept {
     sums = reinterpret_cast<float*>(memory);
-    bias = sums + l.sums_floats;
-    pixels = bias + l.tile.pixels * l.tile.lanes;
+    zeros = sums + l.sums_floats;
+    std::memset(zeros, 0, static_cast<size_t>(l.tile.pixels * l.tile.lanes) * 4);
+    pixels = zeros + l.tile.pixels * l.tile.lanes;
     masks = reinterpret_cast<uint64_t*>(pixels + l.tile.pixels * kBlock);
     live = reinterpret_cast<int64_t*>(masks + l.chunk_images * l.in_rows * l.mask_row);
     begun = live + l.chunk_images * l.in_rows;
@@ -182,9 +187,6 @@ void add_passes(const Layout& l, const Chunk& chunk, int64_t filter, bool prefet
   const float* const weights = c.weights + filter / c.unit * group_step + filter % c.unit;
   const int64_t groups = larger(1, lanes / c.unit);
   const bool whole = filter + lanes <= ceil_div(c.filters, c.unit) * c.unit;  // else the last groups do not exist
-  for (int64_t pixel = 0; pixel < l.tile.pixels; ++pixel)
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      s.bias[pixel * lanes + lane] = filter + lane < c.filters ? c.bias[filter + lane] : 0.0f;
   std::memset(s.begun, 0, static_cast<size_t>(l.chunk_images * l.rows) * 8);
 
   RowPass pass;
@@ -227,7 +229,7 @@ void add_passes(const Layout& l, const Chunk& chunk, int64_t filter, bool prefet
         pass.masks = s.masks + in * l.mask_row;
         pass.values = map.values + map.starts[(block * map.images + chunk.image + image) * map.height + y];
         pass.to = sums + (image * l.rows + row) * l.row_floats;
-        pass.from = begun ? pass.to : s.bias;
+        pass.from = begun ? pass.to : s.zeros;
         pass.from_step = begun ? l.tile.pixels * lanes : 0;
         begun = 1;
         add_row(pass);
@@ -235,10 +237,8 @@ void add_passes(const Layout& l, const Chunk& chunk, int64_t filter, bool prefet
     }
   }
   for (int64_t image = 0; image < chunk.images; ++image)
-    for (int64_t row = 0; row < chunk.rows; ++row)
-      for (int64_t tile = 0; tile < l.tiles && !s.begun[image * l.rows + row]; ++tile)
-        std::memcpy(sums + (image * l.rows + row) * l.row_floats + tile * l.tile.pixels * lanes, s.bias,
-                    static_cast<size_t>(l.tile.pixels * lanes) * 4);
+    for (int64_t row = image * l.rows; row < image * l.rows + chunk.rows; ++row)
+      if (!s.begun[row]) std::memset(sums + row * l.row_floats, 0, static_cast<size_t>(l.row_floats) * 4);
 }
 
 const float* pixel_of(const DenseMap& map, int64_t image, int64_t row, int64_t column, int64_t channel) noexcept {
@@ -269,8 +269,8 @@ float* run_item(const Functions& functions, const Layout& l, int64_t item, const
           const int64_t k = filter + b * lanes;
           const float* sums = s.sums + b * block_floats + (image * l.rows + row) * l.row_floats + tile * pixels * lanes;
           float* out = encoded ? s.pixels + b * lanes : const_cast<float*>(pixel_of(c.out, n, p, q, k));
-          functions.finish(sums, lanes, count, smaller(lanes, c.filters - k), pixel_of(c.addend, n, p, q, k),
-                           c.addend.pixel_step, c.lower, c.upper, out, encoded ? kBlock : c.out.pixel_step);
+          functions.finish(sums, lanes, count, smaller(lanes, c.filters - k), c.bias + k,
+                           pixel_of(c.addend, n, p, q, k), c.addend.pixel_step, c.lower, c.upper, out, encoded ? kBlock : c.out.pixel_step);
         }
         if (encoded)
           value = functions.encode(s.pixels, kBlock, count, smaller(c.result.block, c.filters - filter),
@@ -278,6 +278,15 @@ float* run_item(const Functions& functions, const Layout& l, int64_t item, const
       }
     }
   return value;
+}
+
+// Whether a plan that was given from outside can run; those of the `plan` functions always can.
+bool fits(const InputSparseConv& c, const Tile* tiles, int64_t count) noexcept {
+  if (c.tile < 0 || c.tile >= count || (c.part != 16 && c.part != 32 && c.part != 64)) return false;
+  const Tile& tile = tiles[c.tile];
+  if (tile.row[c.kernel_w / 2][c.stride_w - 1] == nullptr || (tile.unit != 0 && tile.unit != c.unit)) return false;
+  if (tile.lanes > 2 * c.unit && c.filters % tile.lanes != 0) return false;
+  return c.out.data != nullptr || kBlock % tile.lanes == 0 || c.filters <= tile.lanes;
 }
 
 int64_t run_items(const Functions& functions, const InputSparseConv& c, int64_t threads, char* memory, int64_t begin,

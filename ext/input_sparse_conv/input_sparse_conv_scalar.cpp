@@ -11,9 +11,9 @@ void add_row(const RowPass& pass) noexcept {
   constexpr int kStep = kPixels * Stride, kLast = (kPixels - 1) * Stride + S;
   constexpr int kColumns = kLast > kStep ? kLast : kStep;
   const float *value = pass.values, *from = pass.from;
-  float* sums = pass.to;
-  for (int64_t tile = 0; tile < pass.tiles; ++tile, from += pass.from_step, sums += kPixels * kLanes) {
-    if (from != sums) std::memcpy(sums, from, kPixels * kLanes * 4);
+  float* to = pass.to;
+  for (int64_t tile = 0; tile < pass.tiles; ++tile, from += pass.from_step, to += kPixels * kLanes) {
+    float sums[kPixels * kLanes] = {};
     const float* next = value;
     for (int j = 0; j < kColumns; ++j) {
       if (j == kStep) next = value;
@@ -31,23 +31,26 @@ void add_row(const RowPass& pass) noexcept {
         }
       }
     }
+    for (int i = 0; i < kPixels * kLanes; ++i) to[i] = from[i] + sums[i];
     value = kColumns == kStep ? value : next;
   }
 }
 
 const Tile kTiles[] = {{kPixels,
                         kLanes,
+                        0,
                         {{add_row<1, 1>, add_row<1, 2>},
                          {add_row<3, 1>, add_row<3, 2>},
                          {add_row<5, 1>, add_row<5, 2>},
                          {add_row<7, 1>, add_row<7, 2>}}}};
 
 // Written so that NaN fails every comparison and stays.
-void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* addend,
-            int64_t addend_step, float lower, float upper, float* out, int64_t out_step) noexcept {
+void finish(const float* sums, int64_t lanes, int64_t pixels, int64_t channels, const float* bias,
+            const float* addend, int64_t addend_step, float lower, float upper, float* out,
+            int64_t out_step) noexcept {
   for (int64_t pixel = 0; pixel < pixels; ++pixel)
     for (int64_t k = 0; k < channels; ++k) {
-      float y = sums[pixel * lanes + k];
+      float y = sums[pixel * lanes + k] + bias[k];
       if (addend != nullptr) y += addend[pixel * addend_step + k];
       y = y < lower ? lower : y;
       out[pixel * out_step + k] = y > upper ? upper : y;
@@ -85,6 +88,7 @@ int64_t encode(const DenseMap& x, const SparseMap& map, bool relu, int64_t begin
 }
 
 Work work(const InputSparseConv& conv, int64_t threads) noexcept {
+  if (!fits(conv, kTiles, sizeof kTiles / sizeof kTiles[0])) return {-1, 0};
   const Layout layout(conv, kTiles[conv.tile], threads);
   return {layout.items, layout.scratch_bytes};
 }

@@ -33,10 +33,12 @@ static int64_t encode_map(int level, const DenseMap& x, const SparseMap& map, bo
   return total.load();
 }
 
-// Returns the number of non-zeros of a compressed result, else 0; -1 when scratch memory cannot be had.
+// Returns the number of non-zeros of a compressed result, else 0; -1 when scratch memory cannot be had, -2 when the
+// plan does not fit the layer.
 static int64_t convolve_map(int level, const InputSparseConv& conv, const Team& team) {
   const InputSparseLevel& kernels = input_sparse_level(level);
   const Work needed = kernels.work(conv, team.threads);
+  if (needed.items < 0) return -2;
   char* scratch = static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(needed.scratch_bytes * team.threads)));
   if (scratch == nullptr) return -1;
   std::atomic<int64_t> total{0};

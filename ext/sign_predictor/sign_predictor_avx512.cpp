@@ -152,6 +152,10 @@ static void multiply_group(const Product& product, const ptrdiff_t* pixels, int3
   ((sums[i] = start), ...);
   const ptrdiff_t step = regular && kCount > 1 ? pixels[1] - pixels[0] : 0;
   const int8_t* weights = product.weights;
+  // The weights of the next position may come from memory. With few tiles to each weight that is all there is to do, and
+  // the hardware fetches them sooner by itself.
+  constexpr bool kAhead = regular && kCount > kGroup / 2;
+  const ptrdiff_t ahead = product.quads * vectors * 64;
   const int64_t taps = regular ? 1 : product.tap_count;
   for (int64_t tap = 0; tap < taps; ++tap) {
     const uint8_t* const first = product.codes + product.taps[tap];
@@ -160,6 +164,8 @@ static void multiply_group(const Product& product, const ptrdiff_t* pixels, int3
     for (ptrdiff_t q = 0; q < product.quads * kQuad; q += kQuad) {
       const __m512i w0 = _mm512_load_si512(weights);
       const __m512i w1 = vectors == 2 ? _mm512_load_si512(weights + 64) : w0;
+      if (kAhead) _mm_prefetch(reinterpret_cast<const char*>(weights + ahead), _MM_HINT_T0);
+      if (kAhead && vectors == 2) _mm_prefetch(reinterpret_cast<const char*>(weights + ahead + 64), _MM_HINT_T0);
       auto add = [&](Accumulator<vectors>& sum, const uint8_t* from) {
         int32_t quad;
         std::memcpy(&quad, from, sizeof quad);

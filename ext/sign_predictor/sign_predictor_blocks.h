@@ -8,6 +8,13 @@
 // A call: (1) find each image's scale, unless given; (2) quantise to a zero-padded map of codes; (3) blocks of tiles (or
 // pixels): transform the input, multiply position by position, transform back, decide, write the words of the mask.
 
+// Per tile and 16 filters, a call would cost as much as the work.
+#if defined(__GNUC__)
+#define SEERLAB_INLINE static inline __attribute__((always_inline))
+#else
+#define SEERLAB_INLINE static inline
+#endif
+
 struct Range {
   uint32_t largest;  // bits of the largest magnitude: beyond those of infinity for NaN
   bool negative;
@@ -199,56 +206,51 @@ static void transform_rounded(const Plan& plan, const uint8_t* codes, int32_t ra
 // ---------------------------------------------------------------------------------------------------------------------
 // Decision
 
-// What turns the sums of one image into decisions.
+// What turns the sums of one image into decisions. The bias of a filter only moves what its sums must exceed; lanes past
+// the last filter can exceed nothing.
 struct Epilogue {
-  const int32_t* starts;  // [lanes]: kDirect, kExact
-  const float* factors;   // [lanes]: addend to units of the sums
-  const float* offsets;   // [lanes]: kRounded
-  float threshold;        // kRounded
+  const int32_t* limits;       // [lanes]: kDirect, kExact
+  const int32_t* limits_four;  // [lanes]: kExact, of sums that were not divided by four
+  const float* factors;        // [lanes]: addend to units of the sums
+  const float* limits_float;   // [lanes]: kRounded
 };
 
-static Ints shortcut_codes(const float* addend, int64_t count, const float* factors) {
-  const Floats limit = Floats::all(536870912.0f);  // 2^29
-  return rounded(clamp(Floats::load_some(addend, count) * Floats::load(factors), limit));
-}
-
-// Words of a 2x2 window: its first largest number, if that is above the threshold.
 template <typename Numbers>
-static void decide_window(const Numbers y[4], Numbers threshold, uint32_t valid, uint32_t bits[4]) {
-  const Numbers best = larger(larger(y[0], y[1]), larger(y[2], y[3]));
-  uint32_t left = greater(best, threshold) & valid;
-  for (int i = 0; i < 4; ++i) {
-    bits[i] = equal(y[i], best) & left;
-    left &= ~bits[i];
-  }
+SEERLAB_INLINE void decide_window(const Numbers& y0, const Numbers& y1, const Numbers& y2, const Numbers& y3,
+                                  Numbers limit, uint32_t bits[4]) {
+  const Numbers best = larger(larger(y0, y1), larger(y2, y3));
+  uint32_t left = greater(best, limit);
+  bits[0] = equal(y0, best) & left;  // the first of equals
+  left &= ~bits[0];
+  bits[1] = equal(y1, best) & left;
+  left &= ~bits[1];
+  bits[2] = equal(y2, best) & left;
+  bits[3] = left & ~bits[2];
 }
 
-// Write the words of `edge` x `edge` outputs of which only those inside the map exist; `word` is that of 16 filters.
-template <int edge, typename Numbers>
-static void decide_tile(const Plan& plan, const Place& place, int64_t word, const Numbers y[edge][edge],
-                        Numbers threshold) {
+// Write the words of `edge` x `edge` outputs, of which only those inside the map exist.
+template <int edge, bool pool, typename Numbers>
+SEERLAB_INLINE void decide_tile(const Plan& plan, const Place& place, int64_t word, const Numbers y[edge][edge],
+                                Numbers limit) {
   const PredictorCall& call = plan.call;
-  const int64_t remaining = plan.layer.filters - word * kLanes;
-  const uint32_t valid = remaining >= kLanes ? 0xffffu : (1u << remaining) - 1;
-  uint16_t* const to = call.mask + ((place.image * call.out_h + place.row) * call.out_w + place.column) * plan.words + word;
+  uint16_t* const to =
+      call.mask + ((place.image * call.out_h + place.row) * call.out_w + place.column) * plan.words + word;
   const int64_t row_step = call.out_w * plan.words;
   const int64_t rows = call.out_h - place.row, columns = call.out_w - place.column;
   uint32_t bits[edge][edge];
-  if (!call.pool || edge == 1) {
-    for (int i = 0; i < edge; ++i)
-      for (int j = 0; j < edge; ++j) bits[i][j] = greater(y[i][j], threshold) & valid;
-  } else {
-    for (int i = 0; i + 1 < edge; i += 2)
-      for (int j = 0; j + 1 < edge; j += 2) {
-        const Numbers window[4] = {y[i][j], y[i][j + 1], y[i + 1][j], y[i + 1][j + 1]};
-        uint32_t kept[4];
+  if (pool && edge > 1) {
+    constexpr int kStep = 2;
+    for (int i = 0; i + 1 < edge; i += kStep)
+      for (int j = 0; j + 1 < edge; j += kStep) {
+        uint32_t kept[4] = {0, 0, 0, 0};
         // A window that reaches past the map does not exist (floor mode).
-        decide_window(window, threshold, i + 1 < rows && j + 1 < columns ? valid : 0, kept);
-        bits[i][j] = kept[0];
-        bits[i][j + 1] = kept[1];
-        bits[i + 1][j] = kept[2];
-        bits[i + 1][j + 1] = kept[3];
+        if (i + 1 < rows && j + 1 < columns)
+          decide_window(y[i][j], y[i][j + 1], y[i + 1][j], y[i + 1][j + 1], limit, kept);
+        for (int k = 0; k < 4; ++k) bits[i + k / 2][j + k % 2] = kept[k];
       }
+  } else {
+    for (int i = 0; i < edge; ++i)
+      for (int j = 0; j < edge; ++j) bits[i][j] = greater(y[i][j], limit);
   }
   if (rows >= edge && columns >= edge) {
     for (int i = 0; i < edge; ++i)
@@ -259,50 +261,72 @@ static void decide_tile(const Plan& plan, const Place& place, int64_t word, cons
   }
 }
 
-// Shortcut of an output of the map; outputs past its edge have none.
-static const float* shortcut_at(const Plan& plan, const Place& place, int i, int j, int64_t lane) {
+// Add the shortcut of the outputs inside the map. `codes` brings 16 of its numbers to units of the sums.
+template <int edge, typename Numbers, typename Codes>
+SEERLAB_INLINE void add_shortcut(const Plan& plan, const Place& place, int64_t word, Numbers y[edge][edge],
+                                 const Codes& codes) {
   const PredictorCall& call = plan.call;
-  const int64_t row = place.row + i, column = place.column + j;
-  if (row >= call.out_h || column >= call.out_w) return nullptr;
-  return call.addend + place.image * call.addend_image + (row * call.out_w + column) * call.addend_pixel + lane;
-}
-
-template <int edge>
-static void finish_whole(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word, Ints y[edge][edge],
-                         Ints threshold) {
   const int64_t lane = word * kLanes;
-  const Ints start = Ints::load(epilogue.starts + lane);
   for (int i = 0; i < edge; ++i)
-    for (int j = 0; j < edge; ++j) y[i][j] = y[i][j] + start;
-  if (plan.call.addend != nullptr) {
-    for (int i = 0; i < edge; ++i)
-      for (int j = 0; j < edge; ++j) {
-        const float* const from = shortcut_at(plan, place, i, j, lane);
-        if (from != nullptr)
-          y[i][j] = y[i][j] + shortcut_codes(from, plan.layer.filters - lane, epilogue.factors + lane);
-      }
-  }
-  decide_tile<edge, Ints>(plan, place, word, y, threshold);
+    for (int j = 0; j < edge; ++j) {
+      const int64_t row = place.row + i, column = place.column + j;
+      if (row >= call.out_h || column >= call.out_w) continue;
+      const float* const from =
+          call.addend + place.image * call.addend_image + (row * call.out_w + column) * call.addend_pixel + lane;
+      y[i][j] = y[i][j] + codes(Floats::load_some(from, plan.layer.filters - lane));
+    }
 }
 
-static void finish_exact(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
-                         const int32_t* sums, int64_t position_step, Ints threshold) {
-  Ints s[2][4], y[2][2];
-  for (int j = 0; j < 4; ++j) {
-    const Ints m0 = Ints::load(sums + j * position_step), m1 = Ints::load(sums + (4 + j) * position_step);
-    const Ints m2 = Ints::load(sums + (8 + j) * position_step), m3 = Ints::load(sums + (12 + j) * position_step);
-    s[0][j] = m0 + m1 + m2;
-    s[1][j] = m1 - m2 - m3;
-  }
-  for (int i = 0; i < 2; ++i) {
-    // Transformed weights are four times the true ones, so that they are whole: the sums divide exactly.
-    y[i][0] = (s[i][0] + s[i][1] + s[i][2]).quarter();
-    y[i][1] = (s[i][1] - s[i][2] - s[i][3]).quarter();
-  }
-  finish_whole<2>(plan, place, epilogue, word, y, threshold);
+template <int edge, typename Numbers>
+SEERLAB_INLINE void add_whole_shortcut(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
+                                       Numbers y[edge][edge]) {
+  const Floats factor = Floats::load(epilogue.factors + word * kLanes), limit = Floats::all(536870912.0f);  // 2^29
+  add_shortcut<edge>(plan, place, word, y, [&](Floats addend) { return rounded(clamp(addend * factor, limit)); });
 }
 
-static void restore_line(const Floats m[6], Floats t[4]) {
+// Sums of one tile and 16 filters -> words of the mask. kDirect: `step` from pixel to pixel; else from position to position.
+template <int64_t kind, bool pool, bool shortcut>
+struct Finish;
+
+template <bool pool, bool shortcut>
+struct Finish<kDirect, pool, shortcut> {
+  SEERLAB_INLINE void tile(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
+                           const int32_t* sums, int64_t step) {
+    constexpr int kEdge = pool ? 2 : 1;
+    Ints y[kEdge][kEdge];
+    for (int k = 0; k < kEdge * kEdge; ++k) y[k / kEdge][k % kEdge] = Ints::load(sums + k * step);
+    if (shortcut) add_whole_shortcut<kEdge>(plan, place, epilogue, word, y);
+    decide_tile<kEdge, pool>(plan, place, word, y, Ints::load(epilogue.limits + word * kLanes));
+  }
+};
+
+template <bool pool, bool shortcut>
+struct Finish<kExact, pool, shortcut> {
+  SEERLAB_INLINE void tile(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
+                           const int32_t* sums, int64_t step) {
+    Ints s[2][4], y[2][2];
+    for (int j = 0; j < 4; ++j) {
+      const Ints m0 = Ints::load(sums + j * step), m1 = Ints::load(sums + (4 + j) * step);
+      const Ints m2 = Ints::load(sums + (8 + j) * step), m3 = Ints::load(sums + (12 + j) * step);
+      s[0][j] = m0 + m1 + m2;
+      s[1][j] = m1 - m2 - m3;
+    }
+    for (int i = 0; i < 2; ++i) {
+      y[i][0] = s[i][0] + s[i][1] + s[i][2];
+      y[i][1] = s[i][1] - s[i][2] - s[i][3];
+    }
+    const int32_t* limits = epilogue.limits_four;
+    if (shortcut) {
+      // Transformed weights are four times the true ones, so that they are whole: the sums divide exactly.
+      for (int k = 0; k < 4; ++k) y[k / 2][k % 2] = y[k / 2][k % 2].quarter();
+      add_whole_shortcut<2>(plan, place, epilogue, word, y);
+      limits = epilogue.limits;
+    }
+    decide_tile<2, pool>(plan, place, word, y, Ints::load(limits + word * kLanes));
+  }
+};
+
+SEERLAB_INLINE void restore_line(const Floats m[6], Floats t[4]) {
   const Floats s = m[1] + m[2], d = m[1] - m[2], e = m[3] + m[4], f = m[3] - m[4];
   t[0] = m[0] + s + e;
   t[1] = plus_times(d, f, 2);
@@ -310,35 +334,30 @@ static void restore_line(const Floats m[6], Floats t[4]) {
   t[3] = plus_times(d, f, 8) + m[5];
 }
 
-static void finish_rounded(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
-                           const int32_t* sums, int64_t position_step) {
-  const int64_t lane = word * kLanes;
-  const float* const scales = plan.layer.position_scales + lane;
-  Floats t[4][6], y[4][4];
-  for (int j = 0; j < 6; ++j) {
-    Floats m[6], column[4];
-    for (int i = 0; i < 6; ++i) {
-      const int64_t p = 6 * i + j;
-      m[i] = to_floats(Ints::load(sums + p * position_step)) * Floats::load(scales + p * plan.lanes);
-    }
-    restore_line(m, column);
-    for (int i = 0; i < 4; ++i) t[i][j] = column[i];
-  }
-  const Floats offset = Floats::load(epilogue.offsets + lane);
-  for (int i = 0; i < 4; ++i) {
-    restore_line(t[i], y[i]);
-    for (int j = 0; j < 4; ++j) y[i][j] = y[i][j] + offset;
-  }
-  if (plan.call.addend != nullptr) {
-    const Floats factor = Floats::load(epilogue.factors + lane);
-    for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < 4; ++j) {
-        const float* const from = shortcut_at(plan, place, i, j, lane);
-        if (from != nullptr) y[i][j] = y[i][j] + Floats::load_some(from, plan.layer.filters - lane) * factor;
+template <bool pool, bool shortcut>
+struct Finish<kRounded, pool, shortcut> {
+  SEERLAB_INLINE void tile(const Plan& plan, const Place& place, const Epilogue& epilogue, int64_t word,
+                           const int32_t* sums, int64_t step) {
+    const int64_t lane = word * kLanes;
+    const float* const scales = plan.layer.position_scales + lane;
+    Floats t[4][6], y[4][4];
+    for (int j = 0; j < 6; ++j) {
+      Floats m[6], column[4];
+      for (int i = 0; i < 6; ++i) {
+        const int64_t p = 6 * i + j;
+        m[i] = to_floats(Ints::load(sums + p * step)) * Floats::load(scales + p * plan.lanes);
       }
+      restore_line(m, column);
+      for (int i = 0; i < 4; ++i) t[i][j] = column[i];
+    }
+    for (int i = 0; i < 4; ++i) restore_line(t[i], y[i]);
+    if (shortcut) {
+      const Floats factor = Floats::load(epilogue.factors + lane);
+      add_shortcut<4>(plan, place, word, y, [&](Floats addend) { return addend * factor; });
+    }
+    decide_tile<4, pool>(plan, place, word, y, Floats::load(epilogue.limits_float + lane));
   }
-  decide_tile<4, Floats>(plan, place, word, y, Floats::all(epilogue.threshold));
-}
+};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Phase 3
@@ -348,7 +367,6 @@ struct Call {
   const uint8_t* codes;
   const Quantiser* quantisers;  // one per image
   const Epilogue* epilogues;    // one per image
-  Ints threshold;
 };
 
 static void find_places(const Plan& plan, int64_t begin, int64_t end, Place* places) {
@@ -370,6 +388,38 @@ static void find_places(const Plan& plan, int64_t begin, int64_t end, Place* pla
       }
     }
   }
+}
+
+template <int64_t kind, bool pool, bool shortcut>
+static void finish_tiles(const Call& call, const Place* places, int64_t tiles, int64_t word, int vectors,
+                         const int32_t* sums) {
+  const int64_t step = kind == kDirect ? kBlockLanes : tiles * kBlockLanes;
+  const int64_t tile = kind == kDirect && pool ? 4 * kBlockLanes : kBlockLanes;
+  for (int64_t i = 0; i < tiles; ++i)
+    for (int v = 0; v < vectors; ++v)
+      Finish<kind, pool, shortcut>::tile(call.plan, places[i], call.epilogues[places[i].image], word + v,
+                                         sums + i * tile + v * kLanes, step);
+}
+
+template <int64_t kind>
+static void finish_kind(const Call& call, const Place* places, int64_t tiles, int64_t word, int vectors,
+                        const int32_t* sums) {
+  const bool shortcut = call.plan.call.addend != nullptr;
+  if (call.plan.call.pool) {
+    (shortcut ? finish_tiles<kind, true, true> : finish_tiles<kind, true, false>)(call, places, tiles, word, vectors, sums);
+  } else {
+    (shortcut ? finish_tiles<kind, false, true>
+              : finish_tiles<kind, false, false>)(call, places, tiles, word, vectors, sums);
+  }
+}
+
+static void finish(const Call& call, const Place* places, int64_t tiles, int64_t word, int vectors, const int32_t* sums) {
+  if (call.plan.layer.kind == kExact)
+    finish_kind<kExact>(call, places, tiles, word, vectors, sums);
+  else if (call.plan.layer.kind == kRounded)
+    finish_kind<kRounded>(call, places, tiles, word, vectors, sums);
+  else
+    finish_kind<kDirect>(call, places, tiles, word, vectors, sums);
 }
 
 static void run_block(const Call& call, int64_t unit, char* scratch) {
@@ -437,25 +487,7 @@ static void run_block(const Call& call, int64_t unit, char* scratch) {
         multiply(product, vectors, static_cast<int>(last - first), pixels + first, out + first * kBlockLanes);
       }
     }
-    for (int64_t i = 0; i < tiles; ++i) {
-      const Place& place = places[i];
-      const Epilogue& epilogue = call.epilogues[place.image];
-      for (int v = 0; v < vectors; ++v) {
-        const int32_t* const from = sums + v * kLanes;
-        if (layer.kind == kExact) {
-          finish_exact(plan, place, epilogue, word + v, from + i * kBlockLanes, position_step, call.threshold);
-        } else if (layer.kind == kRounded) {
-          finish_rounded(plan, place, epilogue, word + v, from + i * kBlockLanes, position_step);
-        } else if (plan.edge == 1) {
-          Ints y[1][1] = {{Ints::load(from + i * kBlockLanes)}};
-          finish_whole<1>(plan, place, epilogue, word + v, y, call.threshold);
-        } else {
-          Ints y[2][2];
-          for (int k = 0; k < 4; ++k) y[k / 2][k % 2] = Ints::load(from + (4 * i + k) * kBlockLanes);
-          finish_whole<2>(plan, place, epilogue, word + v, y, call.threshold);
-        }
-      }
-    }
+    finish(call, places, tiles, word, vectors, sums);
   }
 }
 
@@ -477,25 +509,36 @@ static Quantiser quantiser_of(const PredictorLayer& layer, const PredictorCall& 
   return {scale, static_cast<float>(low), static_cast<float>(high), -low};
 }
 
-// Bias, shortcut factor and start values of an image, as seerlab.seernet.quantise computes them.
+// Limits and shortcut factors of an image; bias and shortcut in units of the sums as seerlab.seernet.quantise computes them.
 static Epilogue prepare_epilogue(const Plan& plan, const Quantiser& quantiser, int32_t* memory) {
   const PredictorLayer& layer = plan.layer;
-  int32_t* const starts = memory;
-  float* const factors = reinterpret_cast<float*>(memory + plan.lanes);
-  float* const offsets = reinterpret_cast<float*>(memory + 2 * plan.lanes);
-  constexpr double kLimit = 536870912.0;  // 2^29
+  int32_t* const limits = memory;
+  int32_t* const limits_four = memory + plan.lanes;
+  float* const factors = reinterpret_cast<float*>(memory + 2 * plan.lanes);
+  float* const limits_float = reinterpret_cast<float*>(memory + 3 * plan.lanes);
+  constexpr double kBias = 536870912.0, kLowest = -2147483648.0, kHighest = 2147483647.0;
+  auto fit = [](double number) {
+    return static_cast<int32_t>(number < kLowest ? kLowest : number > kHighest ? kHighest : number);
+  };
+  const double scale = quantiser.scale, threshold = plan.call.threshold;
   for (int64_t k = 0; k < plan.lanes; ++k) {
-    const bool real = k < layer.filters;
-    const double scale = quantiser.scale, weight_scale = real ? layer.weight_scale[k] : 0.0;
-    double bias = real ? layer.bias[k] * scale * weight_scale : 0.0;
-    offsets[k] = static_cast<float>(bias);
-    bias = std::nearbyint(bias);
-    bias = bias < -kLimit ? -kLimit : bias > kLimit ? kLimit : bias;
-    starts[k] = static_cast<int32_t>(bias) - (real ? quantiser.raise * layer.filter_sums[k] : 0);
+    if (k >= layer.filters) {
+      limits[k] = limits_four[k] = INT32_MAX;
+      limits_float[k] = HUGE_VALF;
+      factors[k] = 0;
+      continue;
+    }
+    const double weight_scale = layer.weight_scale[k], bias = layer.bias[k] * scale * weight_scale;
+    limits_float[k] = static_cast<float>(threshold * scale - bias);
+    const double code = std::nearbyint(bias);
+    const double start = (code < -kBias ? -kBias : code > kBias ? kBias : code) -
+                         static_cast<double>(quantiser.raise) * layer.filter_sums[k];
+    limits[k] = fit(threshold - start);
+    limits_four[k] = fit(4 * (threshold - start));
     const float factor = static_cast<float>(scale * weight_scale);
     factors[k] = factor > FLT_MAX ? FLT_MAX : factor;
   }
-  return {starts, factors, offsets, static_cast<float>(plan.call.threshold * quantiser.scale)};
+  return {limits, limits_four, factors, limits_float};
 }
 
 static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, const Team& team) noexcept {
@@ -508,7 +551,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
   // One allocation, so that nothing outlives the call and calls share nothing.
   const int64_t slack = kAlign;  // vectors of codes are read whole
   const int64_t code_bytes = round_up(images * plan.image_step + slack, kAlign);
-  const int64_t sizes[] = {code_bytes, plan.worker_bytes * team.threads, round_up(images * 3 * plan.lanes * 4, kAlign),
+  const int64_t sizes[] = {code_bytes, plan.worker_bytes * team.threads, round_up(images * 4 * plan.lanes * 4, kAlign),
                            round_up(images * static_cast<int64_t>(sizeof(Quantiser)), kAlign),
                            round_up(images * static_cast<int64_t>(sizeof(Epilogue)), kAlign),
                            round_up(images * team.threads * static_cast<int64_t>(sizeof(Range)), kAlign)};
@@ -546,7 +589,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
     for (int worker = 1; worker < team.threads; ++worker) range = join(range, ranges[worker * images + image]);
     finite = finite && range.largest < 0x7f800000u;
     quantisers[image] = quantiser_of(layer, call, image, range);
-    epilogues[image] = prepare_epilogue(plan, quantisers[image], numbers + image * 3 * plan.lanes);
+    epilogues[image] = prepare_epilogue(plan, quantisers[image], numbers + image * 4 * plan.lanes);
   }
   if (!finite) {
     std::free(memory);
@@ -560,10 +603,8 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
   };
   parallel_blocks(team, images * plan.padded_h, 4, quantise);
 
-  constexpr double kNever = -2147483648.0;
-  const double whole = call.threshold < kNever ? kNever : call.threshold > -kNever - 1 ? -kNever - 1 : call.threshold;
   auto predict_blocks = [&](int worker, int64_t begin, int64_t end) {
-    const Call work = {plan, codes, quantisers, epilogues, Ints::all(static_cast<int32_t>(whole))};
+    const Call work = {plan, codes, quantisers, epilogues};
     for (int64_t i = begin; i < end; ++i) run_block(work, i, parts[1] + worker * plan.worker_bytes);
   };
   parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);

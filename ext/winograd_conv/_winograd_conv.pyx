@@ -13,6 +13,7 @@ cdef extern from "winograd_conv_run.h" namespace "seerlab":
         const float* x
         int64_t x_image, x_row, x_pixel
         const float* weights
+        const float* taps
         const float* bias
         const float* addend
         int64_t addend_image, addend_row, addend_pixel
@@ -39,6 +40,7 @@ def convolve(
     uintptr_t x,
     x_steps,
     uintptr_t weights,
+    uintptr_t taps,
     uintptr_t bias,
     uintptr_t addend,
     addend_steps,
@@ -62,7 +64,7 @@ def convolve(
     size : (K, P, Q)
         Before the pool.
     padding : (vertical, horizontal)
-    x, weights, bias, addend, out : int
+    x, weights, taps, bias, addend, out : int
         Addresses of float32; the weights as `seerlab.kernels.winograd_conv.pack_weights` lays them out, the bias padded
         to the same number of channels, 0 for no addend.
     x_steps, addend_steps, out_steps : (image, row, pixel)
@@ -85,7 +87,8 @@ def convolve(
     c.filters, c.out_h, c.out_w = size
     c.padding_h, c.padding_w = padding
     c.tiles_h, c.tiles_w = (c.out_h + 3) // 4, (c.out_w + 3) // 4
-    c.x, c.weights, c.bias = <const float*>x, <const float*>weights, <const float*>bias
+    c.x, c.weights = <const float*>x, <const float*>weights
+    c.taps, c.bias = <const float*>taps, <const float*>bias
     c.addend, c.out = <const float*>addend, <float*>out
     c.x_image, c.x_row, c.x_pixel = x_steps
     c.addend_image, c.addend_row, c.addend_pixel = addend_steps

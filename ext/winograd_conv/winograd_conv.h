@@ -11,6 +11,7 @@ constexpr int64_t kTileSize = 4;    // outputs of a tile, each way
 constexpr int64_t kPositions = 36;  // of a transformed tile, 6 x 6
 constexpr int64_t kSlice = 16;      // input channels that lie side by side in a transformed block
 constexpr int64_t kFilters = 32;    // output channels whose weights and products lie side by side
+constexpr int64_t kTapFilters = 16;  // and whose taps do
 
 // One call. `steps` are in elements; channels are always next to each other.
 struct WinogradConv {
@@ -18,7 +19,8 @@ struct WinogradConv {
   int64_t padding_h, padding_w, tiles_h, tiles_w;
   const float* x;
   int64_t x_image, x_row, x_pixel;
-  const float* weights;  // [K/32][36][C][32]
+  const float* weights;  // transformed: [K/32][36][C][32]
+  const float* taps;     // as they are: [K/16][C][9][16]
   const float* bias;     // (K), zero-padded to a multiple of 32
   const float* addend;   // null when there is none
   int64_t addend_image, addend_row, addend_pixel;
@@ -34,6 +36,7 @@ struct WinogradBlock {
   float* v;
   int64_t v_position;  // from one of the 36 positions to the next
   const float* zeros;  // C of them, rounded up to a slice: what lies outside the map
+  bool few;            // multiply by the taps instead of the transformed weights
 };
 
 struct WinogradKernels {

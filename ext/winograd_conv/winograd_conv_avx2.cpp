@@ -14,6 +14,7 @@ namespace {
 using Vector = __m256;
 constexpr int64_t kLanes = 8;
 constexpr int kGroup = 6;
+constexpr int kFewGroup = 2;
 
 inline __m256i lanes(int64_t count) {
   const __m256i lane_i32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -28,6 +29,7 @@ inline Vector zero() { return _mm256_setzero_ps(); }
 inline Vector broadcast(float value) { return _mm256_set1_ps(value); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 inline Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector fused_minus(Vector a, Vector b, Vector c) { return _mm256_fnmadd_ps(a, b, c); }
 // vmaxps and vminps return their second operand when either is NaN.

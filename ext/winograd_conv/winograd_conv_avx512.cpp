@@ -19,6 +19,7 @@ namespace {
 using Vector = __m512;
 constexpr int64_t kLanes = 16;
 constexpr int kGroup = 14;
+constexpr int kFewGroup = 4;
 
 inline __mmask16 lanes(int64_t count) { return static_cast<__mmask16>(count >= 16 ? 0xffff : (1u << count) - 1); }
 
@@ -30,6 +31,7 @@ inline Vector zero() { return _mm512_setzero_ps(); }
 inline Vector broadcast(float value) { return _mm512_set1_ps(value); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 inline Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 inline Vector fused(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vector fused_minus(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
 // vmaxps and vminps return their second operand when either is NaN.

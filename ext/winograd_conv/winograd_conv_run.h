@@ -9,8 +9,13 @@
 
 namespace seerlab {
 
-// Where the transformed input of a block should fit, together with the products of 32 output channels.
-constexpr int64_t kBlockBytes = 512 * 1024;
+// Transformed weights of more bytes than this come from memory, or from a part of the third-level cache that others want
+// as well: they are read for larger blocks of tiles, or not at all for very few tiles.
+constexpr int64_t kManyWeights = 16 << 20;
+constexpr int64_t kFewTiles = 4;
+// What a block may take of the second-level cache: its transformed input and its products, beside a stream of weights or,
+// where they are few, all of them.
+constexpr int64_t kBlockBytes = 680 << 10, kResidentBytes = 900 << 10;
 
 static inline int64_t ceil_div(int64_t a, int64_t b) noexcept { return (a + b - 1) / b; }
 
@@ -32,9 +37,14 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
   const int64_t slices = ceil_div(conv.channels, kSlice), parts = ceil_div(conv.filters, kFilters);
   if (tiles == 0) return true;
 
-  static const char* env = getenv("WINO_BLOCK");
-  const int64_t wanted = env ? atoi(env) : 2 * kernels.group;
-  int64_t blocks = ceil_div(tiles, wanted);
+  const int64_t weight_bytes = kPositions * conv.channels * conv.filters * 4;
+  const bool many_weights = weight_bytes > kManyWeights;
+  const bool few = many_weights && tiles <= kFewTiles;
+  const int64_t tile_bytes = kPositions * conv.channels * 4 + kProducts * 4;
+  const int64_t room = weight_bytes < kBlockBytes ? kResidentBytes - weight_bytes : kBlockBytes;
+  int64_t wanted = many_weights ? 4 * kernels.group : room / tile_bytes;
+  if (wanted < tiles) wanted = wanted < kernels.group ? kernels.group : wanted / kernels.group * kernels.group;
+  int64_t blocks = ceil_div(tiles, wanted < 1 ? 1 : wanted);
   const bool by_tiles = blocks >= 2 * team.threads;
   if (by_tiles) blocks = ceil_div(blocks, team.threads) * team.threads;
   const int64_t largest = ceil_div(tiles, blocks);
@@ -48,7 +58,7 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
   std::memset(zeros, 0, static_cast<size_t>(zeros_floats) * 4);
   const auto block_of = [&](int64_t index, float* v) {
     const int64_t first = index * tiles / blocks, count = (index + 1) * tiles / blocks - first;
-    return WinogradBlock{first, count, v, v_position, zeros};
+    return WinogradBlock{first, count, v, v_position, zeros, few};
   };
 
   if (by_tiles) {

@@ -11,6 +11,7 @@ namespace {
 using Vector = float;
 constexpr int64_t kLanes = 1;
 constexpr int kGroup = 4;
+constexpr int kFewGroup = 2;
 
 inline Vector load(const float* from) { return *from; }
 inline Vector load_first(const float* from, int64_t count) { return count > 0 ? *from : 0.0f; }
@@ -22,6 +23,7 @@ inline Vector zero() { return 0.0f; }
 inline Vector broadcast(float value) { return value; }
 inline Vector add(Vector a, Vector b) { return a + b; }
 inline Vector subtract(Vector a, Vector b) { return a - b; }
+inline Vector multiply(Vector a, Vector b) { return a * b; }
 inline Vector fused(Vector a, Vector b, Vector c) { return a * b + c; }
 inline Vector fused_minus(Vector a, Vector b, Vector c) { return c - a * b; }
 inline Vector clamp(Vector v, Vector lower, Vector upper) { return v < lower ? lower : v > upper ? upper : v; }

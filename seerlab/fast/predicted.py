@@ -22,7 +22,11 @@ class _Masked(Packed):
     def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
         self._packed = kernel.pack_weights(weight, geometry.groups)
         self._bias = bias
-        self._geometry: dict[str, Any] = {"stride": geometry.stride, "padding": geometry.padding, "dilation": geometry.dilation}
+        self._geometry: dict[str, Any] = {
+            "stride": geometry.stride,
+            "padding": geometry.padding,
+            "dilation": geometry.dilation,
+        }
 
     @property
     def nbytes(self) -> int:
@@ -44,7 +48,11 @@ class _SeerNet(Packed):
         codes, scale = quantise.quantise_weights(weight, self._settings.weight_limit)
         plain = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
         self._filters = geometry.out_channels
-        self._geometry: dict[str, Any] = {"stride": geometry.stride, "padding": geometry.padding, "dilation": geometry.dilation}
+        self._geometry: dict[str, Any] = {
+            "stride": geometry.stride,
+            "padding": geometry.padding,
+            "dilation": geometry.dilation,
+        }
         self._bias, self._scale = bias, scale
         self._fast = self._codes = None
         if geometry.groups == 1:

@@ -9,6 +9,7 @@ def convolve(
     x: int,
     x_steps: tuple[int, int, int],
     weights: int,
+    taps: int,
     bias: int,
     addend: int,
     addend_steps: tuple[int, int, int],

@@ -27,7 +27,7 @@ KERNEL_WIDTHS = (1, 3, 5, 7)
 STRIDES = (1, 2)
 UNIT, NARROW_UNIT = 32, 48  # output channels whose weights lie side by side; the second where it wastes fewer
 ROW_PIXELS = 512  # of a 1x1 layer's map, whose pixels may be cut into rows at will
-THREAD_MACS = 20_000_000  # dense multiply-adds below which a second thread costs more than it brings
+THREAD_MACS, THREAD_ELEMENTS = 20_000_000, 500_000  # below, a second thread costs more than it brings: some 50 us
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +251,7 @@ def encode(
     if x.numel() == 0:
         return out
     x, steps = _dense(x)
-    workers = team(_threads(threads, x.numel() * 64))  # an element costs about as much as 64 multiply-adds
+    workers = team(1 if threads is None and x.numel() < THREAD_ELEMENTS else threads)
     nonzeros = _input_sparse_conv.encode(level_index(), steps, out._addresses(), relu, workers)
     return SparseMap(out.shape, block, out.masks, out.starts, out.values, nonzeros)
 
@@ -318,59 +318,54 @@ def input_sparse_conv2d(
 
     A zero input contributes nothing, even where its weight is infinite or NaN: a dense convolution gives NaN there.
     """
-    reference = wants_reference(implementation)
-    shape = _checked_output_shape(x, weights, addend, out)
+    sparse = isinstance(x, SparseMap)
+    if not isinstance(weights, PackedInputSparse):
+        raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
+    if not sparse:
+        _check_tensor("x", x, 4)
+    geometry = _geometry(tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded)
+    shape = geometry.shape
+    if addend is not None or out is not None:
+        _check_outputs(shape, addend, out, encoded)
     if not lower <= upper:
         raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
-    if encoded and out is not None:
-        raise ValueError("out is for dense results; leave it out together with encoded=True")
-    if reference:
+    if wants_reference(implementation):
         return _convolve_reference(x, weights, lower, upper, addend, out, encoded)
-    kernel, stride, padding = weights.shape[2:], weights.stride, weights.padding
     result = _empty_map(shape, _default_block(shape[1])) if encoded else None
     if result is None and out is None:
         out = torch.empty(shape, memory_format=torch.channels_last)
-    if math.prod(shape) == 0 or math.prod(x.shape) == 0:
-        dense = weights.bias.clamp(lower, upper)[None, :, None, None].expand(shape)
-        if addend is not None:
-            dense = (weights.bias[None, :, None, None] + addend).clamp(lower, upper)
-        return encode(dense) if out is None else out.copy_(dense)
+    if geometry.empty:
+        y = weights.bias[None, :, None, None].expand(shape)
+        y = (y if addend is None else y + addend).clamp(lower, upper)
+        return encode(y) if out is None else out.copy_(y)
 
-    # A kernel of one column runs as one of one row, over rows and columns exchanged. Dense maps are read and written
-    # that way at no cost; compressed ones have their order, and the kernel goes without the overlap of its windows.
-    exchanged = weights.column and result is None and not isinstance(x, SparseMap)
-    size, out_size = tuple(x.shape[2:]), shape[2:]
-    added = None if addend is None else _dense(addend)
-    written = None if out is None else _steps(out)
-    n = shape[0]
-    if isinstance(x, SparseMap):
-        source, given, nonzeros = None, x._addresses(), x.nonzeros
-    else:
-        x, source = _dense(x)
-        given, nonzeros = None, 0
-    if exchanged:
-        kernel, stride, padding = kernel[::-1], stride[::-1], padding[::-1]
-        size, out_size = size[::-1], out_size[::-1]
-    elif result is None and source is not None and kernel == (1, 1) and stride == (1, 1) and padding == (0, 0):
-        rows, columns = _folded(n * size[0] * size[1])
-        n, size, out_size = 1, (rows, columns), (rows, columns)
+    source = added = written = None
     room = None
-    if given is None:
-        room, given = _temporary_map(n, weights.shape[1], *size)
-    macs = math.prod(shape) * math.prod(weights.shape[1:])
+    if isinstance(x, SparseMap):
+        given, nonzeros = x._addresses(), x.nonzeros
+    else:
+        x, steps = _dense(x)
+        source, nonzeros = geometry.source(steps), 0
+        room = torch.empty(geometry.room_bytes, dtype=torch.uint8)
+        given = geometry.addresses(room.data_ptr())
+    if addend is not None:
+        addend, steps = _dense(addend)
+        added = geometry.target(steps)
+    if out is not None:
+        written = geometry.target(_dense(out)[1])
     count = _input_sparse_conv.convolve(
         level_index(),
-        None if source is None else _turned(source, exchanged, size),
+        source,
         given,
         nonzeros,
-        (weights.shape[0], *kernel, *stride, *padding, *out_size),
-        (weights.packed.data_ptr(), weights.unit, weights.column and not exchanged, weights.bias.data_ptr()),
+        geometry.numbers,
+        (weights.packed.data_ptr(), weights.unit, geometry.column, weights.bias.data_ptr()),
         (lower, upper),
-        None if added is None else _turned(added[1], exchanged, out_size),
-        None if written is None else _turned(written, exchanged, out_size),
+        added,
+        written,
         None if result is None else result._addresses(),
         plan,
-        team(_threads(threads, macs)),
+        team(1 if threads is None and geometry.macs < THREAD_MACS else threads),
     )
     if result is None:
         assert out is not None
@@ -414,12 +409,94 @@ def _dense(x: Tensor) -> tuple[Tensor, Steps]:
     return x, (x.data_ptr(), height * width * channels, width * channels, channels)
 
 
-def _turned(steps: Steps, exchanged: bool, size: tuple[int, ...]) -> Steps:
-    """Steps for maps of `size`, whose rows are the columns of the tensor if `exchanged`."""
-    address, image, _, pixel = steps
+@dataclass(frozen=True)
+class _Geometry:
+    """How one layer runs on maps of one shape. Worked out once: with cold caches Python is slow."""
+
+    shape: tuple[int, int, int, int]  # of the output
+    empty: bool  # no output, or no input to compute it from
+    exchanged: bool  # rows and columns of the maps exchanged
+    column: bool  # the packed weights are those of an exchanged kernel that runs unexchanged
+    images: int
+    channels: int
+    size: tuple[int, int]
+    out_size: tuple[int, int]
+    numbers: tuple[int, ...]
+    macs: int
+    block: int
+    masks_bytes: int
+    starts_bytes: int
+    room_bytes: int
+
+    def addresses(self, room: int) -> tuple[int, ...]:
+        """A compressed input in temporary memory."""
+        starts = room + self.masks_bytes
+        return (self.images, self.channels, *self.size, self.block, room, starts, starts + self.starts_bytes)
+
+    def source(self, steps: Steps) -> Steps:
+        return self._turned(steps, self.size)
+
+    def target(self, steps: Steps) -> Steps:
+        return self._turned(steps, self.out_size)
+
+    def _turned(self, steps: Steps, size: tuple[int, int]) -> Steps:
+        address, image, _, pixel = steps
+        if self.exchanged:
+            return address, image, pixel, size[0] * pixel
+        return address, size[0] * size[1] * pixel, size[1] * pixel, pixel
+
+
+@functools.lru_cache(maxsize=1024)
+def _geometry(
+    x_shape: tuple[int, int, int, int],
+    weight_shape: tuple[int, int, int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    column: bool,
+    sparse: bool,
+    encoded: bool,
+) -> _Geometry:
+    n, channels, height, width = x_shape
+    filters, wanted, rows, columns = weight_shape
+    if channels != wanted:
+        raise ValueError(f"x has shape {x_shape} and weight {weight_shape}: the weight needs {wanted} input channels")
+    tall, wide = height + 2 * padding[0], width + 2 * padding[1]
+    if rows > tall or columns > wide:
+        raise ValueError(
+            f"the kernel covers {rows} x {columns} and the padded input is only {tall} x {wide} "
+            f"(x {x_shape}, weight {weight_shape}, padding {padding}); pad more"
+        )
+    shape = (n, filters, (tall - rows) // stride[0] + 1, (wide - columns) // stride[1] + 1)
+    kernel, size, out_size, images = (rows, columns), (height, width), shape[2:], n
+    # A kernel of one column runs as one of one row, over rows and columns exchanged. Dense maps are read and written
+    # that way at no cost; compressed ones have their order, and the kernel goes without the overlap of its windows.
+    exchanged = column and not sparse and not encoded
     if exchanged:
-        return address, image, pixel, size[0] * pixel
-    return address, size[0] * size[1] * pixel, size[1] * pixel, pixel
+        kernel, stride, padding = kernel[::-1], stride[::-1], padding[::-1]
+        size, out_size = size[::-1], out_size[::-1]
+    elif not sparse and not encoded and kernel == stride == (1, 1) and padding == (0, 0) and n * height * width:
+        images, size = 1, _folded(n * height * width)
+        out_size = size
+    block = _default_block(channels)
+    map_rows = -(-channels // block) * images * size[0]
+    masks, starts = map_rows * size[1] * block // 8, map_rows * 8
+    masks, starts = masks + -masks % 64, starts + -starts % 64
+    return _Geometry(
+        shape,
+        math.prod(shape) * math.prod(x_shape) == 0,
+        exchanged,
+        column and not exchanged,
+        images,
+        channels,
+        size,
+        out_size,
+        (filters, *kernel, *stride, *padding, *out_size),
+        math.prod(shape) * math.prod(weight_shape[1:]),
+        block,
+        masks,
+        starts,
+        masks + starts + 4 * map_rows * (size[1] * block + SLACK),
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -442,22 +519,6 @@ def _empty_map(shape: tuple[int, int, int, int], block: int) -> SparseMap:
     masks = torch.empty((blocks, n, height, width), dtype=torch.int32 if block == 32 else torch.int64)
     starts = torch.empty((blocks, n, height), dtype=torch.int64)
     return SparseMap(shape, block, masks, starts, torch.empty(_capacity(blocks, n, height, width, block)), 0)
-
-
-def _temporary_map(n: int, channels: int, height: int, width: int) -> tuple[Tensor, tuple[int, ...]]:
-    """Room for a compressed map, in one tensor that the caller keeps, and its addresses."""
-    block = _default_block(channels)
-    rows = -(-channels // block) * n * height
-    masks, starts = rows * width * block // 8, rows * 8
-    masks += -masks % 64
-    starts += -starts % 64
-    room = torch.empty(masks + starts + 4 * rows * (width * block + SLACK), dtype=torch.uint8)
-    at = room.data_ptr()
-    return room, (n, channels, height, width, block, at, at + masks, at + masks + starts)
-
-
-def _threads(threads: int | None, macs: int) -> int | None:
-    return 1 if threads is None and macs < THREAD_MACS else threads
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -535,35 +596,19 @@ def _check_tensor(name: str, value: object, ndim: int) -> None:
         raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
 
 
-def _checked_output_shape(
-    x: Tensor | SparseMap, weights: PackedInputSparse, addend: Tensor | None, out: Tensor | None
-) -> tuple[int, int, int, int]:
-    """Return (N, K, P, Q) if all arguments fit together."""
-    if not isinstance(weights, PackedInputSparse):
-        raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
-    if not isinstance(x, SparseMap):
-        _check_tensor("x", x, 4)
-    n, channels, height, width = x.shape
-    filters, wanted, rows, columns = weights.shape
-    if channels != wanted:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and weight {weights.shape}: the weight needs {wanted} input channels"
-        )
-    tall, wide = height + 2 * weights.padding[0], width + 2 * weights.padding[1]
-    if rows > tall or columns > wide:
-        raise ValueError(
-            f"the kernel covers {rows} x {columns} and the padded input is only {tall} x {wide} "
-            f"(x {tuple(x.shape)}, weight {weights.shape}, padding {weights.padding}); pad more"
-        )
-    shape = (n, filters, (tall - rows) // weights.stride[0] + 1, (wide - columns) // weights.stride[1] + 1)
+def _check_outputs(
+    shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool
+) -> None:
     for name, value in (("addend", addend), ("out", out)):
         if value is not None:
             _check_tensor(name, value, 4)
             if tuple(value.shape) != shape:
                 raise ValueError(f"{name} has shape {_shape(value)} and the output is {shape}; they must agree")
-    if out is not None and out.numel() and _steps(out) is None:
-        raise ValueError(
-            f"out has strides {out.stride()}; give a channels_last tensor or a channel slice of one, "
-            "with pixels that are evenly spaced"
-        )
-    return shape
+    if out is not None:
+        if encoded:
+            raise ValueError("out is for dense results; leave it out together with encoded=True")
+        if out.numel() and _steps(out) is None:
+            raise ValueError(
+                f"out has strides {out.stride()}; give a channels_last tensor or a channel slice of one, "
+                "with pixels that are evenly spaced"
+            )

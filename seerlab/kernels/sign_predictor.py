@@ -165,7 +165,7 @@ def pack_weights(
     bias = torch.zeros(filters) if bias is None else bias.detach().clone()
     weight_scale = torch.ones(filters) if weight_scale is None else weight_scale.detach().clone()
     if rounded:
-        assert multipliers is not None  # noqa: S101 - checked above
+        assert multipliers is not None
         return _pack_rounded(weight, bias, weight_scale, activation_bits, multipliers)
     magnitudes = weight.to(torch.int32).abs()
     if int(magnitudes.max()) > WEIGHT_LIMIT:
@@ -241,7 +241,7 @@ def calibrate(
     if not x.numel():
         raise ValueError(f"x is empty, shape {tuple(x.shape)}; give at least one image")
     padding = _pair("padding", padding, 0)
-    out_size = _out_size(tuple(x.shape[2:]), (3, 3), (1, 1), padding, (1, 1))
+    out_size = _out_size((x.shape[2], x.shape[3]), (3, 3), (1, 1), padding, (1, 1))
     scales, signs = _scales(x, activation_bits, scale, signed)
     histogram = np.zeros((POSITIONS, 2**15), np.int64)
     for image in range(len(x)):
@@ -354,7 +354,7 @@ def predict(
         addend, addend_image, addend_pixel = _channels_last(addend)
         addend_address = addend.data_ptr()
     entry, workers = _workers(batch * geometry.macs, threads)
-    status = packed._compiled(  # noqa: SLF001 - one module, two halves
+    status = packed._compiled(
         level_index(), (batch, *geometry.sizes), geometry.steps, x.data_ptr(), x_image, x_pixel,
         0 if scale is None else scale.data_ptr(), (-1 if scale is None else 0) if signed is None else int(signed),
         addend_address, addend_image, addend_pixel, threshold, pool, mask.data_ptr(), entry, workers,
@@ -386,7 +386,7 @@ class _Geometry:
 def _geometry(
     kind: str, weight_shape: torch.Size, input_shape: tuple[int, int, int], stride: Pair, padding: Pair, dilation: Pair
 ) -> _Geometry:
-    filters, channels, *kernel = weight_shape
+    _, channels, *kernel = weight_shape
     if input_shape[0] != channels:
         raise ValueError(
             f"the input has {input_shape[0]} channels but the weights, shape {tuple(weight_shape)}, need {channels}"
@@ -549,10 +549,10 @@ def _reference(
     bias = packed.bias.double().view(1, -1, 1, 1) * s_x * packed.weight_scale.double().view(1, -1, 1, 1)
     factor = (s_x * packed.weight_scale.double().view(1, -1, 1, 1)).float().clamp(max=FLOAT_MAX)
     if packed.kind == "rounded":
-        y = _rounded_sums(codes, packed, geometry) + bias.float()
+        y = _rounded_sums(codes, packed, geometry)
         if addend is not None:
             y = y + addend * factor
-        limit = (threshold * s_x).float()
+        limit = (threshold * s_x - bias).float()  # the bias moves what the sums must exceed
     else:
         y = functional.conv2d(
             codes, packed.weight.double(), stride=geometry.stride, padding=geometry.padding, dilation=geometry.dilation
@@ -566,9 +566,9 @@ def _reference(
 
 def _rounded_sums(codes: Tensor, packed: PackedPredictor, geometry: _Geometry) -> Tensor:
     """float32 outputs in units of the activation codes, in the compiled order of operations."""
-    assert packed.multipliers is not None  # noqa: S101
-    assert packed.transformed is not None  # noqa: S101
-    assert packed.position_scales is not None  # noqa: S101
+    assert packed.multipliers is not None
+    assert packed.transformed is not None
+    assert packed.position_scales is not None
     exact = _transform_input(codes, _INPUT_4, 4, geometry.padding, geometry.out_size)
     product = exact * packed.multipliers.double().view(-1, 1, 1, 1)
     v = torch.floor((product + 2**14) / 2**15).clamp(-128, 127)  # vpmulhrsw, saturating pack
@@ -581,7 +581,7 @@ def _rounded_sums(codes: Tensor, packed: PackedPredictor, geometry: _Geometry) -
         e, f = rows[3] + rows[4], rows[3] - rows[4]
         return torch.stack([rows[0] + s + e, d + 2 * f, s + 4 * e, d + 8 * f + rows[5]])
 
-    y = restore(restore(m).transpose(0, 1)).transpose(0, 1)  # (4, 4, N, K, tiles)
+    y: Tensor = restore(restore(m).transpose(0, 1)).transpose(0, 1)  # (4, 4, N, K, tiles)
     rows, columns = (-(-n // 4) for n in geometry.out_size)
     y = y.unflatten(4, (rows, columns)).permute(2, 3, 4, 0, 5, 1)
     y = y.reshape(y.shape[0], y.shape[1], rows * 4, columns * 4)

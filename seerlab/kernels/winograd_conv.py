@@ -8,6 +8,7 @@ stand 36 products for each pair of channels instead of 144 (Winograd 1980; Lavin
 from __future__ import annotations
 
 import math
+import mmap
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,8 @@ from .implementation import wants_reference
 from .simd import level_index
 from .threads import team
 
-FILTERS = 32  # output channels whose weights lie side by side, see winograd_conv.h
+FILTERS = 32  # output channels whose transformed weights lie side by side, see winograd_conv.h
+TAP_FILTERS = 16  # and those whose taps do
 
 # Weights are evaluated at the points 0, 1, -1, 2, -2 and infinity, with the usual scale for each.
 G = torch.tensor(
@@ -32,22 +34,30 @@ class PackedWinograd:
 
     Attributes
     ----------
-    weight : Tensor, shape (K, C, 3, 3), float32
-        A copy of the weights as they were given: later changes of the original reach neither path.
-    packed : Tensor, shape (K/32, 36, C, 32), float32
-        Transformed in float64 and rounded once; K is zero-padded to a multiple of 32.
+    filters : int
+        Number K of output channels; in all tensors it is zero-padded to a multiple of 32.
+    transformed : Tensor, shape (K/32, 36, C, 32), float32
+        Transformed in float64 and rounded once.
+    taps : Tensor, shape (K/16, C, 9, 16), float32
+        The weights as they were given, for maps of so few tiles that reading `transformed` would take longer than using it.
     bias : Tensor, shape (K,), float32
-        Zero-padded to a multiple of 32; zeros when there was none.
+        Zeros when there was none.
     """
 
-    weight: Tensor
-    packed: Tensor
+    filters: int
+    transformed: Tensor
+    taps: Tensor
     bias: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights as they were given, shape (K, C, 3, 3)."""
+        return self.taps.permute(0, 3, 1, 2).flatten(0, 1)[: self.filters].unflatten(2, (3, 3))
 
     @property
     def nbytes(self) -> int:
         """Bytes of everything that is stored."""
-        return sum(tensor.nbytes for tensor in (self.weight, self.packed, self.bias))
+        return sum(tensor.nbytes for tensor in (self.transformed, self.taps, self.bias))
 
 
 def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
@@ -75,19 +85,22 @@ def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
         raise ValueError(
             f"weight has shape {tuple(weight.shape)}; F(4x4, 3x3) needs (K, C, 3, 3), without groups or empty axes"
         )
-    weight = weight.detach().clone(memory_format=torch.contiguous_format)
-    padding = -filters % FILTERS
-    padded_bias = torch.zeros(filters + padding)
+    weight = weight.detach()
+    padded = filters + -filters % FILTERS
+    padded_bias = torch.zeros(padded)
     if bias is not None:
         _check_tensor("bias", bias, 1)
         if bias.shape[0] != filters:
             raise ValueError(f"bias has shape {tuple(bias.shape)}; the weight has {filters} output channels")
         padded_bias[:filters] = bias.detach()
-    packed = torch.empty((filters + padding) // FILTERS, 36, channels, FILTERS)
-    for part, piece in zip(packed, weight.split(FILTERS), strict=True):  # float64 copies of one part at a time
-        part[..., len(piece) :] = 0
+    taps = torch.zeros(padded, channels, 9)
+    taps[:filters] = weight.flatten(2)
+    taps = taps.unflatten(0, (-1, TAP_FILTERS)).permute(0, 2, 3, 1)
+    taps = _weights(*taps.shape).copy_(taps)
+    transformed = _weights(padded // FILTERS, 36, channels, FILTERS)
+    for part, piece in zip(transformed, weight.split(FILTERS), strict=True):  # float64 copies of one part at a time
         part[..., : len(piece)] = torch.einsum("ir,kcrs,js->ijck", G, piece.double(), G).flatten(0, 1)
-    return PackedWinograd(weight, packed, padded_bias)
+    return PackedWinograd(filters, transformed, taps, padded_bias)
 
 
 def winograd_conv2d(
@@ -156,7 +169,7 @@ def winograd_conv2d(
     if not isinstance(weights, PackedWinograd):
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
     _check_tensor("x", x, 4)
-    filters, channels = weights.weight.shape[:2]
+    filters, channels = weights.filters, weights.taps.shape[1]
     images, x_channels, height, width = shape = x.shape
     if x_channels != channels:
         raise ValueError(f"x has shape {tuple(shape)}; the weight needs {channels} input channels")
@@ -218,7 +231,8 @@ def winograd_conv2d(
         padding,
         x.data_ptr(),
         (steps[0], steps[2], steps[3]),
-        weights.packed.data_ptr(),
+        weights.transformed.data_ptr(),
+        weights.taps.data_ptr(),
         weights.bias.data_ptr(),
         addend_address,
         (addend_steps[0], addend_steps[2], addend_steps[3]),
@@ -229,6 +243,15 @@ def winograd_conv2d(
         pool,
     )
     return out
+
+
+def _weights(*shape: int) -> Tensor:
+    """Zeros in large pages where the system has them: 512 x 512 channels are 9200 small ones, read once per call."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(shape)
+    memory = mmap.mmap(-1, math.prod(shape) * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32).view(shape)
 
 
 def _check_tensor(name: str, value: object, ndim: int) -> None:
