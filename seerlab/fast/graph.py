@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from seerlab.layers import BatchNorm
 
 from .geometry import Geometry, geometry_of
+from .method import Epilogue
 from .prepared import PreparedConv2d
 from .tracing import Traced, peculiarity
 
@@ -50,9 +51,11 @@ class Chain:
         With BatchNorm folded in, in float32; the convolution's own where there is none.
     geometry : Geometry
     steps : list of str
-        Names of what follows: "batch_norm", "add", "relu", "clamp".
+        Names of what follows: "batch_norm", "add", "relu", "relu6", "clamp", "max_pool".
     addend : fx.Node or None
     lower, upper : float
+    pool : bool
+        Whether a 2x2 max-pool of stride 2 comes last.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Chain:
     addend: fx.Node | None = None
     lower: float = -math.inf
     upper: float = math.inf
+    pool: bool = False
 
     @property
     def x(self) -> fx.Node:
@@ -94,21 +98,32 @@ class Case(NamedTuple):
 
 
 class Fused(nn.Module):
-    """A prepared convolution as a node of a graph."""
+    """A prepared convolution as a node of a graph, with the 2x2 max-pool that may follow it."""
 
-    def __init__(self, name: str, conv: PreparedConv2d) -> None:
+    def __init__(self, name: str, conv: PreparedConv2d, pool: bool = False) -> None:
         super().__init__()
         self.name = name
         self.conv = conv
+        self.pool = pool
         self.eval()
 
     def forward(self, x: Tensor, addend: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """Convolve, add the shortcut, clamp."""
-        return self.conv(x, addend, out)
+        """Convolve, add the shortcut, clamp, pool."""
+        conv = self.conv
+        if not self.pool:
+            return conv(x, addend, out)
+        if conv.packed.pools and conv.geometry.extra == (0, 0):
+            shape = conv.geometry.output_shape(x.shape)
+            if x.numel() and (addend is None or addend.shape == shape):
+                return conv.packed.run(x, Epilogue(conv.lower, conv.upper, addend, out, pool=True))
+        y = F.max_pool2d(conv(x, addend), 2)
+        return y if out is None else out.copy_(y)
 
     def canvas(self, x: Tensor, channels: int) -> Tensor:
         """Uninitialised tensor for this convolution's output and those of others beside it, `channels` in all."""
         images, _, height, width = self.conv.geometry.output_shape(x.shape)
+        if self.pool:
+            height, width = height // 2, width // 2
         return torch.empty((images, channels, height, width), memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:
@@ -255,9 +270,15 @@ def _extend(chain: Chain, traced: Traced, shapes: Shapes, used: set[fx.Node]) ->
     while len(chain.nodes[-1].users) == 1:
         end = chain.nodes[-1]
         (node,) = end.users
+        if node not in used and _pools(traced, node, end):
+            chain.pool = True
+            chain.steps.append("max_pool")
+            chain.nodes.append(node)
+            used.add(node)
+            return
         if node in used or shapes.get(node.name) != shapes.get(end.name):
             return
-        bounds = _bounds(traced, node)
+        bounds = _bounds(traced, node) if chain.lower == -math.inf and chain.upper == math.inf else None
         if chain.steps == [] and (norm := _norm(traced, node)) is not None:
             chain.weight, chain.bias = norm(chain.weight, chain.bias).folded()
             chain.steps.append("batch_norm")
@@ -267,13 +288,29 @@ def _extend(chain: Chain, traced: Traced, shapes: Shapes, used: set[fx.Node]) ->
         elif bounds is not None:
             chain.lower, chain.upper = bounds
             chain.steps.append({(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get(bounds, "clamp"))
-            chain.nodes.append(node)
-            used.add(node)
-            return
         else:
             return
         chain.nodes.append(node)
         used.add(node)
+
+
+def _pools(traced: Traced, node: fx.Node, end: fx.Node) -> bool:
+    """Whether a node is a max-pool of 2x2 with stride 2 that drops what is left over."""
+    if node.op == "call_module":
+        part = traced.module.get_submodule(str(node.target))
+        if type(part) is not nn.MaxPool2d or peculiarity(part) is not None or part.return_indices:
+            return False
+        settings = (part.kernel_size, part.stride, part.padding, part.dilation, part.ceil_mode)
+    elif node.op == "call_function" and node.target in (F.max_pool2d, torch.max_pool2d):
+        names = (("kernel_size", 0), ("stride", None), ("padding", 0), ("dilation", 1), ("ceil_mode", False))
+        settings = tuple(_argument(node, 1 + i, name, default) for i, (name, default) in enumerate(names))
+        if _argument(node, 6, "return_indices", False) is not False or _argument(node, 0, "input", None) is not end:
+            return False
+    else:
+        return False
+    kernel, stride, padding, dilation, ceil_mode = settings
+    two, zero, one = (2, (2, 2), [2, 2]), (0, (0, 0), [0, 0]), (1, (1, 1), [1, 1])
+    return kernel in two and stride in (*two, None, ()) and padding in zero and dilation in one and ceil_mode is False
 
 
 def _norm(traced: Traced, node: fx.Node) -> Callable[[Tensor, Tensor], BatchNorm] | None:
@@ -434,7 +471,7 @@ def rewrite(
         if chain.name not in convs:
             _keep(graph, mapped[chain.nodes[0]], chain.geometry)
             continue
-        fast.add_submodule(f"fused_{number}", Fused(chain.name, convs[chain.name]))
+        fast.add_submodule(f"fused_{number}", Fused(chain.name, convs[chain.name], chain.pool))
         end = mapped[chain.nodes[-1]]
         args = [chain.x] if chain.addend is None else [chain.x, chain.addend]
         with graph.inserting_after(end):

@@ -33,6 +33,8 @@ class PreparedConv2d:
         Why this method.
     lower, upper : float
         Bounds of the result: the activation.
+    packed : Packed
+        The weights as the method keeps them.
     """
 
     def __init__(self, geometry: Geometry, method: str, why: str, packed: Packed, bounds: tuple[float, float]) -> None:
@@ -40,12 +42,12 @@ class PreparedConv2d:
         self.method = method
         self.why = why
         self.lower, self.upper = bounds
-        self._packed = packed
+        self.packed = packed
 
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weights."""
-        return self._packed.nbytes
+        return self.packed.nbytes
 
     def method_for(self, x: Any) -> str:
         """Name of the method that computes an input of this shape, layout and density.
@@ -68,10 +70,10 @@ class PreparedConv2d:
         x = as_tensor("x", x).detach()
         x = x.unsqueeze(0) if x.ndim == 3 else x
         self.geometry.output_shape(x.shape)
-        if not isinstance(self._packed, Auto):
+        if not isinstance(self.packed, Auto):
             return self.method, self.why
-        name, density = self._packed.method_for(x)
-        why = self._packed.plan(x).why
+        name, density = self.packed.method_for(x)
+        why = self.packed.plan(x).why
         return name, why if density is None else f"{why}; this input's density is about {density:.2f}"
 
     @property
@@ -134,7 +136,7 @@ class PreparedConv2d:
             bottom, right = self.geometry.extra
             if bottom or right:
                 x = F.pad(x, (0, right, 0, bottom))
-            return self._packed.run(x, Epilogue(self.lower, self.upper, addend, out, mask))
+            return self.packed.run(x, Epilogue(self.lower, self.upper, addend, out, mask))
 
     def _check_mask(self, mask: Tensor | None) -> None:
         if self.method == AUTO:
