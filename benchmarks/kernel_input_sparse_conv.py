@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--level", choices=available_levels(), default=available_levels()[-1])
     parser.add_argument("--only", nargs="+", choices=[layer.name for layer in LAYER_SHAPES])
-    parser.add_argument("--threads", type=int, default=1, help="more than one: the last columns compare with one thread")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more than one: the last columns compare with one thread"
+    )
     parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -95,7 +97,10 @@ def main() -> None:
     over_im2col: dict[float, list[float]] = {density: [] for density in DENSITIES}
     over_one: dict[float, list[float]] = {density: [] for density in DENSITIES}
     columns = "".join(f" d {density} |" for density in DENSITIES)
-    print(f"{options.level}, {options.threads} thread(s), {'cold' if options.cold else 'warm'}; milliseconds (x over torch, ", end="")
+    print(
+        f"{options.level}, {options.threads} thread(s), {'cold' if options.cold else 'warm'}; milliseconds (x over torch, ",
+        end="",
+    )
     print("x over im2col" + (", x over one thread)" if options.threads > 1 else ")"))
     print(f"| layer | NCHW | NHWC | im2col |{columns} break-even | encode ns/el |")
     print(f"|---|---|---|---|{'---|' * len(DENSITIES)}---|---|")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seerlab.kernels import integer_conv, masked_conv, output_sparse_conv, sign_predictor
@@ -46,7 +48,7 @@ class _Masked(Packed):
         """The same with a mask of one bit per output."""
         y = output_sparse_conv.output_sparse_conv2d(
             x, self._packed, mask, **self._settings, addend=epilogue.addend, lower=epilogue.lower, upper=epilogue.upper,
-            out=epilogue.writable,
+            pool=epilogue.pool, out=epilogue.writable,
         )  # fmt: skip
         return epilogue.place(y)
 
@@ -76,17 +78,30 @@ def _pack_masked(weight: Tensor, bias: Tensor, geometry: Geometry) -> _Masked | 
     return (_StudyMasked if _study_only(geometry) else _Masked)(weight, bias, geometry)
 
 
-class _SeerNet(Packed):
-    """Weights in low bits for the fast predictor and in full for the masked convolution."""
+class PredictedConv(Packed):
+    """A layer of one group: weights in low bits for the fast predictor, and in full for the masked convolution.
 
-    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
+    Parameters
+    ----------
+    weight, bias : Tensor
+        Shapes (K, C, R, S) and (K,), float32.
+    geometry : Geometry
+    bits : int
+        Of both operands, from 2 to 8. (With 1 bit the inputs would keep full precision: the study kernels do that.)
+    margin : int
+        At least 0: sums above its negative count as positive, in units of the low-bit sums.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry, bits: int = BITS, margin: int = 0) -> None:
         self._masked = _pack_masked(weight, bias, geometry)
-        codes, scale = quantise.quantise_weights(weight, quantise.Settings(BITS).weight_limit)
-        winograd = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
-        kind = "exact" if winograd else "direct"
-        self._predictor = sign_predictor.pack_weights(codes, bias, scale, activation_bits=BITS, kind=kind)
+        codes, scale = quantise.quantise_weights(weight, quantise.Settings(bits).weight_limit)
+        plain = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
+        kind = "exact" if plain and bits <= BITS else "direct"
+        self._predictor = sign_predictor.pack_weights(codes, bias, scale, activation_bits=bits, kind=kind)
         self._filters = geometry.out_channels
         self._settings = _settings(geometry)
+        self._threshold = -margin
+        self.pools = isinstance(self._masked, _Masked)
 
     @property
     def nbytes(self) -> int:
@@ -94,12 +109,31 @@ class _SeerNet(Packed):
         codes = predictor.weight if predictor.transformed is None else predictor.transformed
         return self._masked.nbytes + tensor_bytes(codes, predictor.bias, predictor.weight_scale)
 
-    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
-        mask = sign_predictor.predict(x, self._predictor, **self._settings, addend=epilogue.addend)
+    def predict(self, x: Tensor, addend: Tensor | None = None, *, pool: bool = False) -> Tensor:
+        """Which outputs to compute, (N, P, Q, ceil(K / 16)) int16: see `seerlab.kernels.packed_mask`.
+
+        Parameters
+        ----------
+        x, addend : Tensor
+            Input, and the shortcut that is added before the ReLU.
+        pool : bool
+            Whether a 2x2 max-pool of stride 2 follows: one output of each window at the most.
+        """
+        return sign_predictor.predict(
+            x, self._predictor, **self._settings, addend=addend, pool=pool, threshold=self._threshold
+        )
+
+    def compute(self, x: Tensor, mask: Tensor, epilogue: Epilogue) -> Tensor:
+        """Compute the outputs that `predict` marked."""
+        if epilogue.pool and epilogue.addend is not None:
+            pooled = F.max_pool2d(self.compute(x, mask, replace(epilogue, pool=False, out=None)), 2)
+            return epilogue.place(pooled)
         if isinstance(self._masked, _Masked):
             return self._masked.run_packed(x, mask, epilogue)
-        wanted = unpack_mask(mask, self._filters)
-        return self._masked.run(x, Epilogue(epilogue.lower, epilogue.upper, epilogue.addend, epilogue.out, wanted))
+        return self._masked.run(x, replace(epilogue, mask=unpack_mask(mask, self._filters)))
+
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        return self.compute(x, self.predict(x, epilogue.addend, pool=epilogue.pool), epilogue)
 
 
 class _SeerNetGroups(Packed):
@@ -118,7 +152,7 @@ class _SeerNetGroups(Packed):
 
     def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
         mask = self._predict(x, epilogue.addend)
-        return self._masked.run(x, Epilogue(epilogue.lower, epilogue.upper, epilogue.addend, epilogue.out, mask))
+        return self._masked.run(x, replace(epilogue, mask=mask))
 
     def _predict(self, x: Tensor, addend: Tensor | None) -> Tensor:
         scale, signed = quantise.input_scale(x, quantise.Settings(BITS))
@@ -137,7 +171,7 @@ class _SeerNetGroups(Packed):
 
 
 def _pack_seernet(weight: Tensor, bias: Tensor, geometry: Geometry) -> Packed:
-    return (_SeerNet if geometry.groups == 1 else _SeerNetGroups)(weight, bias, geometry)
+    return (PredictedConv if geometry.groups == 1 else _SeerNetGroups)(weight, bias, geometry)
 
 
 def _nothing(_geometry: Geometry) -> None:

@@ -210,7 +210,9 @@ def winograd_conv2d(
         if addend is not None:
             y = y + addend.detach()
         y = y.clamp(lower, upper)
-        return out.detach().copy_(torch.nn.functional.max_pool2d(y, 2) if pool and out.numel() else y[:, :, : out.shape[2], : out.shape[3]])
+        return out.detach().copy_(
+            torch.nn.functional.max_pool2d(y, 2) if pool and out.numel() else y[:, :, : out.shape[2], : out.shape[3]]
+        )
     steps = x.stride()
     if channels > 1 and steps[1] != 1:
         x = x.detach().contiguous(memory_format=torch.channels_last)
