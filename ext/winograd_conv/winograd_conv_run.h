@@ -13,6 +13,8 @@ namespace seerlab {
 // as well: they are read for larger blocks of tiles, or not at all for very few tiles.
 constexpr int64_t kManyWeights = 16 << 20;
 constexpr int64_t kFewTiles = 4;
+// Products that repay starting a thread, about 10 us of work.
+constexpr int64_t kThreadProducts = 1 << 19;
 // What a block may take of the second-level cache: its transformed input and its products, beside a stream of weights or,
 // where they are few, all of them.
 constexpr int64_t kBlockBytes = 680 << 10, kResidentBytes = 900 << 10;
@@ -40,6 +42,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
   const int64_t weight_bytes = kPositions * conv.channels * conv.filters * 4;
   const bool many_weights = weight_bytes > kManyWeights;
   const bool few = many_weights && tiles <= kFewTiles;
+  const int64_t useful = tiles * kPositions * conv.channels * conv.filters / kThreadProducts;
+  team.threads = static_cast<int>(useful < 1 ? 1 : useful < team.threads ? useful : team.threads);
   const int64_t tile_bytes = kPositions * conv.channels * 4 + kProducts * 4;
   const int64_t room = weight_bytes < kBlockBytes ? kResidentBytes - weight_bytes : kBlockBytes;
   int64_t wanted = many_weights ? 4 * kernels.group : room / tile_bytes;
