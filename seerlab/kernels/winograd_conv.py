@@ -52,7 +52,8 @@ class PackedWinograd:
     @property
     def weight(self) -> Tensor:
         """The weights as they were given, shape (K, C, 3, 3)."""
-        return self.taps.permute(0, 3, 1, 2).flatten(0, 1)[: self.filters].unflatten(2, (3, 3))
+        channels = self.taps.shape[1]
+        return self.taps.permute(0, 3, 1, 2).reshape(-1, channels, 3, 3)[: self.filters]
 
     @property
     def nbytes(self) -> int:
@@ -210,7 +211,9 @@ def winograd_conv2d(
     if not out.numel():
         return out
     if reference:
-        x = x.detach().clone(memory_format=torch.contiguous_format)  # torch 2.13 crashes on some padded channels_last maps
+        x = x.detach().clone(
+            memory_format=torch.contiguous_format
+        )  # torch 2.13 crashes on some padded channels_last maps
         y = torch.nn.functional.conv2d(x, weights.weight, weights.bias[:filters], 1, padding)
         if addend is not None:
             y = y + addend.detach()
