@@ -15,6 +15,8 @@ constexpr int64_t kManyWeights = 16 << 20;
 constexpr int64_t kFewTiles = 4;
 // Products that repay starting a thread, about 10 us of work.
 constexpr int64_t kThreadProducts = 1 << 19;
+// Ranges of blocks for each thread: neighbours in a range prefetch for each other.
+constexpr int64_t kPortions = 4;
 // What a block may take of the second-level cache: its transformed input and its products, beside a stream of weights or,
 // where they are few, all of them.
 constexpr int64_t kBlockBytes = 680 << 10, kResidentBytes = 900 << 10;
@@ -49,7 +51,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
   int64_t wanted = many_weights ? 4 * kernels.group : room / tile_bytes;
   if (wanted < tiles) wanted = wanted < kernels.group ? kernels.group : wanted / kernels.group * kernels.group;
   int64_t blocks = ceil_div(tiles, wanted < 1 ? 1 : wanted);
-  const bool by_tiles = blocks >= 2 * team.threads;
+  // Blocks of tiles for every thread if there are enough tiles, else parts of the output channels of one block at a time.
+  const bool by_tiles = tiles >= team.threads * kernels.group && !(many_weights && blocks < kPortions * team.threads);
   if (by_tiles) blocks = ceil_div(blocks, team.threads) * team.threads;
   const int64_t largest = ceil_div(tiles, blocks);
   const int64_t v_position = slices * largest * kSlice + kSlice;  // one line more: other sets of the caches
@@ -74,7 +77,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
         kernels.multiply(conv, block, after < block.tiles ? after : block.tiles, 0, parts, ms + worker * m_floats);
       }
     };
-    parallel_blocks(team, blocks, 1, work);
+    const int64_t portion = blocks / (kPortions * team.threads);
+    parallel_blocks(team, blocks, portion < 1 ? 1 : portion, work);
   } else {
     for (int64_t index = 0; index < blocks; ++index) {
       const WinogradBlock block = block_of(index, vs);
