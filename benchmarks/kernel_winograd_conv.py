@@ -52,14 +52,17 @@ def bench(shape: LayerShape, batch: int, repeats: int, threads: int) -> str:
         y = conv2d(x, weight, bias, padding=1).relu_()
         return max_pool2d(y, 2) if pool else y
 
-    calls: dict[str, Callable[[], Any]] = {}
-    for name, (a, b) in operands.items():
-        calls[name] = lambda a=a, b=b: conv2d(a, b, bias, padding=1)
-        calls[f"{name} followed"] = lambda a=a, b=b: torch_followed(a, b)
-    calls["ours"] = lambda: winograd_conv2d(nhwc, packed)
-    calls["ours followed"] = lambda: winograd_conv2d(nhwc, packed, lower=0.0, pool=pool)
-    if threads > 1:
-        calls["ours, one thread"] = lambda: winograd_conv2d(nhwc, packed, threads=1)
+    # One of torch's calls before each of ours: where the weights are then is the same for all of ours.
+    nchw, last = operands["NCHW"], operands["channels_last"]
+    calls: dict[str, Callable[[], Any]] = {
+        "NCHW": lambda: conv2d(*nchw, bias, padding=1),
+        "ours": lambda: winograd_conv2d(nhwc, packed),
+        "channels_last": lambda: conv2d(*last, bias, padding=1),
+        "ours, one thread": lambda: winograd_conv2d(nhwc, packed, threads=1),
+        "NCHW followed": lambda: torch_followed(*nchw),
+        "ours followed": lambda: winograd_conv2d(nhwc, packed, lower=0.0, pool=pool),
+        "channels_last followed": lambda: torch_followed(*last),
+    }
     with torch.inference_mode():
         ms = {name: timing.median_ms for name, timing in interleaved(calls, repeats, threads=threads).items()}
 
