@@ -323,7 +323,9 @@ def input_sparse_conv2d(
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
     if not sparse:
         _check_tensor("x", x, 4)
-    geometry = _geometry(tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded)
+    geometry = _geometry(
+        tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded
+    )
     shape = geometry.shape
     if addend is not None or out is not None:
         _check_outputs(shape, addend, out, encoded)
@@ -599,9 +601,7 @@ def _check_tensor(name: str, value: object, ndim: int) -> None:
         raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
 
 
-def _check_outputs(
-    shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool
-) -> None:
+def _check_outputs(shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool) -> None:
     for name, value in (("addend", addend), ("out", out)):
         if value is not None:
             _check_tensor(name, value, 4)

@@ -435,7 +435,7 @@ def test_maps_that_cannot_be_encoded_say_why(path):
         encode(torch.zeros(1, 16, 2, 2), block=16, **path)
     with pytest.raises(ValueError, match="at least one channel"):
         encode(torch.zeros(1, 0, 2, 2), **path)
-    with pytest.raises(TypeError, match="x has dtype torch.float64"):
+    with pytest.raises(TypeError, match=r"x has dtype torch\.float64"):
         encode(torch.zeros(1, 16, 2, 2).double(), **path)
 
 
