@@ -85,6 +85,7 @@ struct Product {
   const ptrdiff_t* taps;
   int64_t tap_count, quads;
   bool regular;  // one tap, and the same step from tile to tile
+  bool flipped;  // signed codes to which 128 was added
   const int8_t* weights;
   const int32_t* start;  // null: zero
   int64_t pairs_in_s16;

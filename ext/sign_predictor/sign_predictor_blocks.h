@@ -478,6 +478,7 @@ static void run_block(const Call& call, int64_t unit, char* scratch) {
       product.tap_count = layer.kind == kDirect ? plan.taps : 1;
       product.quads = plan.quads;
       product.regular = layer.kind != kDirect;
+      product.flipped = layer.kind == kRounded;
       product.weights = weights + pass * tap_bytes;
       product.start = layer.kind == kDirect ? nullptr : layer.position_starts + pass * plan.lanes + b * kBlockLanes;
       product.pairs_in_s16 = layer.pairs_in_s16;
