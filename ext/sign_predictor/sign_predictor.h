@@ -49,7 +49,7 @@ struct PredictorCall {
   int64_t addend_image, addend_pixel;
   double threshold;
   bool pool;
-  uint16_t* mask;  // (N, P, Q, ceil(K / 16))
+  uint16_t* mask;  // (N, P, Q, ceil(K / 16)); null: stop after quantising, for timings
 };
 
 int64_t sign_predictor_scalar(const PredictorLayer&, const PredictorCall&, const Team&) noexcept;

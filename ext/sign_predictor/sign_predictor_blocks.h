@@ -546,7 +546,8 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
   const Plan plan(layer, call, team.threads);
   const int64_t images = call.images, pixels = call.height * call.width;
   if (images == 0 || call.out_h * call.out_w == 0) return kPredicted;
-  if (layer.kind == kDirect && call.pool && (call.out_h % 2 || call.out_w % 2))
+  const bool decides = call.mask != nullptr;
+  if (decides && layer.kind == kDirect && call.pool && (call.out_h % 2 || call.out_w % 2))
     std::memset(call.mask, 0, static_cast<size_t>(images * call.out_h * call.out_w * plan.words) * 2);
 
   // One allocation, so that nothing outlives the call and calls share nothing.
@@ -608,7 +609,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
     const Call work = {plan, codes, quantisers, epilogues};
     for (int64_t i = begin; i < end; ++i) run_block(work, i, parts[1] + worker * plan.worker_bytes);
   };
-  parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);
+  if (decides) parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);
   std::free(memory);
   return kPredicted;
 }
