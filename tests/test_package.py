@@ -123,7 +123,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert len(expected) > 20
     assert not expected - held
-    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv", "_srmm"):
+    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv", "_sign_predictor", "_srmm"):
         assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
 
 

@@ -15,16 +15,6 @@
 #define SEERLAB_INLINE static inline
 #endif
 
-struct Range {
-  uint32_t largest;  // bits of the largest magnitude: beyond those of infinity for NaN
-  bool negative;
-};
-
-struct Quantiser {
-  float scale, low, high;
-  int32_t raise;  // what makes signed codes unsigned
-};
-
 // One tile or pixel: where its codes and outputs are.
 struct Place {
   int64_t codes, row, column, image;
