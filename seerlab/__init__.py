@@ -22,6 +22,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import drfmp, encodings, fast, regularity, scnn, seernet, spl
+    from .engine.accelerate import accelerate
     from .engine.accuracy import accuracy
     from .engine.sweep import sweep
     from .fast import PreparedConv2d, conv2d, prepare_conv2d
@@ -47,6 +48,7 @@ _PUBLIC: dict[str, str | None] = {
     "NetworkView": "widgets.network_view",
     "PredictorView": "widgets.predictor_view",
     "PreparedConv2d": "fast",
+    "accelerate": "engine.accelerate",
     "accuracy": "engine.accuracy",
     "conv2d": "fast",
     "conv_layers": "layers",
@@ -77,6 +79,7 @@ __all__ = [
     "PredictorView",
     "PreparedConv2d",
     "__version__",
+    "accelerate",
     "accuracy",
     "conv2d",
     "conv_layers",

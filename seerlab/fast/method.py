@@ -26,6 +26,8 @@ class Epilogue:
     addend, out : Tensor, shape (N, K, P, Q), float32, optional
     mask : Tensor, shape (N, K, P, Q), bool, optional
         Outputs that are wanted; for methods that leave the others out.
+    pool : bool
+        Whether a 2x2 max-pool of stride 2 follows, to whose size `out` then has; for those whose `Packed.pools` says so.
     """
 
     lower: float = -math.inf
@@ -33,6 +35,7 @@ class Epilogue:
     addend: Tensor | None = None
     out: Tensor | None = None
     mask: Tensor | None = None
+    pool: bool = False
 
     @property
     def clamps(self) -> bool:
@@ -63,6 +66,8 @@ class Epilogue:
 
 class Packed(ABC):
     """Weights of one layer, laid out for one method."""
+
+    pools = False  # whether `run` can max-pool what it computes
 
     @property
     @abstractmethod

@@ -34,6 +34,8 @@ class PreparedConv2d:
         Why this method.
     lower, upper : float
         Bounds of the result: the activation.
+    packed : Packed
+        The weights as the method keeps them.
     """
 
     def __init__(self, geometry: Geometry, method: str, why: str, packed: Packed, bounds: tuple[float, float]) -> None:
@@ -41,7 +43,7 @@ class PreparedConv2d:
         self.method = method
         self.why = why
         self.lower, self.upper = bounds
-        self._packed = packed
+        self.packed = packed
         # What a plain call on a known shape needs, found out once: on small maps the checks below would take a tenth of the time.
         self._epilogue = Epilogue(self.lower, self.upper)
         self._simple = geometry.extra == (0, 0) and (method == AUTO or not METHODS[method].masked)
@@ -50,7 +52,7 @@ class PreparedConv2d:
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weights."""
-        return self._packed.nbytes
+        return self.packed.nbytes
 
     def method_for(self, x: Any) -> str:
         """Name of the method that computes an input of this shape, layout and density.
@@ -73,10 +75,10 @@ class PreparedConv2d:
         x = as_tensor("x", x).detach()
         x = x.unsqueeze(0) if x.ndim == 3 else x
         self.geometry.output_shape(x.shape)
-        if not isinstance(self._packed, Auto):
+        if not isinstance(self.packed, Auto):
             return self.method, self.why
-        name, density = self._packed.method_for(x)
-        why = self._packed.plan(x).why
+        name, density = self.packed.method_for(x)
+        why = self.packed.plan(x).why
         return name, why if density is None else f"{why}; this input's density is about {density:.2f}"
 
     @property
@@ -123,7 +125,7 @@ class PreparedConv2d:
             and x.layout is torch.strided
             and not x.requires_grad
         ):
-            return self._packed.run(x, self._epilogue)
+            return self.packed.run(x, self._epilogue)
         x = as_tensor("x", x)
         refuse_gradients(x=x, addend=addend, out=out)
         if x.ndim == 3:
@@ -152,7 +154,7 @@ class PreparedConv2d:
             if len(self._seen) == SHAPES_KEPT:
                 self._seen.clear()
             self._seen.add(x.shape)
-        return self._packed.run(x, Epilogue(self.lower, self.upper, addend, out, mask))
+        return self.packed.run(x, Epilogue(self.lower, self.upper, addend, out, mask))
 
     def _check_mask(self, mask: Tensor | None) -> None:
         if self.method == AUTO:

@@ -11,6 +11,8 @@ from .method import Epilogue, Method, Packed
 
 
 class _Winograd(Packed):
+    pools = True
+
     def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
         self._packed = kernel.pack_weights(weight, bias)
         self._padding = geometry.padding
@@ -23,7 +25,7 @@ class _Winograd(Packed):
         return epilogue.place(
             kernel.winograd_conv2d(
                 x, self._packed, padding=self._padding, lower=epilogue.lower, upper=epilogue.upper,
-                addend=epilogue.addend, out=epilogue.writable,
+                addend=epilogue.addend, pool=epilogue.pool, out=epilogue.writable,
             )
         )  # fmt: skip
 
