@@ -34,7 +34,7 @@ ALLOWED = {
     "fast": {*METHODS, *SHARED_BY_METHODS, "measure"},
     "engine": {*METHODS, "fast", *SHARED_BY_METHODS, "networks", "measure"},
     "widgets": {*METHODS, "engine", "evaluation", "layers", "networks", "measure", "operators"},
-    "cli": {"kernels", "networks"},
+    "cli": {"engine", "fast", "kernels", "measure", "networks"},
 }
 
 
@@ -124,7 +124,17 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert len(expected) > 20
     assert not expected - held
-    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv", "_srmm"):
+    for module in (
+        "_simd",
+        "_encodings",
+        "_input_sparse_conv",
+        "_integer_conv",
+        "_masked_conv",
+        "_output_sparse_conv",
+        "_sign_predictor",
+        "_srmm",
+        "_winograd_conv",
+    ):
         assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
 
 

@@ -57,18 +57,22 @@ struct Avx2 {
     *singles = single - s.singles;
   }
 
-  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to) noexcept {
-    const __m256i low = first_lanes(channels), high = first_lanes(channels - 8);
-    if (channels == kVector)
-      for (; count > 0; --count, from += step, to += kVector) {
-        _mm256_store_ps(to, _mm256_loadu_ps(from));
-        _mm256_store_ps(to + 8, _mm256_loadu_ps(from + 8));
+  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to,
+                          int64_t plane) noexcept {
+    const int64_t whole = channels / kVector * kVector;
+    const __m256i low = first_lanes(channels - whole), high = first_lanes(channels - whole - 8);
+    for (; count > 0; --count, from += step, to += kVector) {
+      float* target = to;
+      int64_t channel = 0;
+      for (; channel < whole; channel += kVector, target += plane) {
+        _mm256_store_ps(target, _mm256_loadu_ps(from + channel));
+        _mm256_store_ps(target + 8, _mm256_loadu_ps(from + channel + 8));
       }
-    else
-      for (; count > 0; --count, from += step, to += kVector) {
-        _mm256_store_ps(to, _mm256_maskload_ps(from, low));
-        _mm256_store_ps(to + 8, _mm256_maskload_ps(from + 8, high));
+      if (whole < channels) {
+        _mm256_store_ps(target, _mm256_maskload_ps(from + channel, low));
+        _mm256_store_ps(target + 8, _mm256_maskload_ps(from + channel + 8, high));
       }
+    }
   }
 
   static const AddGroup (*groups_of(int64_t width) noexcept)[kMaxGroup + 1] { return groups_for<Avx2>(width); }
@@ -88,23 +92,21 @@ struct Avx2 {
       const __m256i inside = first_lanes(filters - half);
       const __m256 bias_f32x8 = _mm256_maskload_ps(c.bias + filter + half, inside);
       const float* result = s.block + half;
-      for (int64_t row = 0; row < t.rows; row += size)
-        for (int64_t column = 0; column < t.columns; column += size, result += kWord) {
-          const int64_t y = (t.row + row) / size, x = (t.column + column) / size;
+      for (int64_t row = 0; row < t.rows; row += size) {
+        Walk at(conv, t, row, filter + half);
+        for (int64_t column = 0; column < t.columns; column += size, result += kWord, at.next(conv)) {
           // The order of the operands of min and max keeps NaN.
           __m256 y_f32x8 = _mm256_add_ps(_mm256_load_ps(result), bias_f32x8);
-          if (c.addend != nullptr)
-            y_f32x8 = _mm256_add_ps(
-                y_f32x8, _mm256_maskload_ps(c.addend + conv.addend_step.at(t.image, y, x) + filter + half, inside));
+          if (at.addend != nullptr) y_f32x8 = _mm256_add_ps(y_f32x8, _mm256_maskload_ps(at.addend, inside));
           y_f32x8 = _mm256_min_ps(upper_f32x8, _mm256_max_ps(lower_f32x8, y_f32x8));
           const unsigned live = live_word(conv, s.words + row * kTileColumns + column);
           y_f32x8 = _mm256_blendv_ps(fill_f32x8, y_f32x8, _mm256_castsi256_ps(lanes_of(live >> half & 0xff)));
-          float* out = c.out + conv.out_step.at(t.image, y, x) + filter + half;
           if (filters - half >= 8)
-            _mm256_storeu_ps(out, y_f32x8);
+            _mm256_storeu_ps(at.out, y_f32x8);
           else
-            _mm256_maskstore_ps(out, inside, y_f32x8);
+            _mm256_maskstore_ps(at.out, inside, y_f32x8);
         }
+      }
     }
   }
 };

@@ -60,9 +60,17 @@ struct Avx512 {
     *singles = single - s.singles;
   }
 
-  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to) noexcept {
-    const __mmask16 inside = first_lanes(channels);
-    for (; count > 0; --count, from += step, to += kVector) _mm512_store_ps(to, _mm512_maskz_loadu_ps(inside, from));
+  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to,
+                          int64_t plane) noexcept {
+    const int64_t whole = channels / kVector * kVector;
+    const __mmask16 inside = first_lanes(channels - whole);
+    for (; count > 0; --count, from += step, to += kVector) {
+      float* target = to;
+      int64_t channel = 0;
+      for (; channel < whole; channel += kVector, target += plane)
+        _mm512_store_ps(target, _mm512_loadu_ps(from + channel));
+      if (inside) _mm512_store_ps(target, _mm512_maskz_loadu_ps(inside, from + channel));
+    }
   }
 
   static const AddGroup (*groups_of(int64_t width) noexcept)[kMaxGroup + 1] { return groups_for<Avx512>(width); }
@@ -81,18 +89,17 @@ struct Avx512 {
     const __m512 fill_f32x16 = _mm512_set1_ps(c.fill);
     const int64_t size = conv.pool ? 2 : 1;
     const float* result = s.block;
-    for (int64_t row = 0; row < t.rows; row += size)
-      for (int64_t column = 0; column < t.columns; column += size, result += kWord) {
-        const int64_t y = (t.row + row) / size, x = (t.column + column) / size;
+    for (int64_t row = 0; row < t.rows; row += size) {
+      Walk at(conv, t, row, filter);
+      for (int64_t column = 0; column < t.columns; column += size, result += kWord, at.next(conv)) {
         // The order of the operands of min and max keeps NaN.
         __m512 y_f32x16 = _mm512_add_ps(_mm512_load_ps(result), bias_f32x16);
-        if (c.addend != nullptr)
-          y_f32x16 = _mm512_add_ps(
-              y_f32x16, _mm512_maskz_loadu_ps(inside, c.addend + conv.addend_step.at(t.image, y, x) + filter));
+        if (at.addend != nullptr) y_f32x16 = _mm512_add_ps(y_f32x16, _mm512_maskz_loadu_ps(inside, at.addend));
         y_f32x16 = _mm512_min_ps(upper_f32x16, _mm512_max_ps(lower_f32x16, y_f32x16));
         y_f32x16 = _mm512_mask_blend_ps(live_word(conv, s.words + row * kTileColumns + column), fill_f32x16, y_f32x16);
-        _mm512_mask_storeu_ps(c.out + conv.out_step.at(t.image, y, x) + filter, inside, y_f32x16);
+        _mm512_mask_storeu_ps(at.out, inside, y_f32x16);
       }
+    }
   }
 };
 

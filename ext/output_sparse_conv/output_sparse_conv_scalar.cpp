@@ -17,9 +17,12 @@ struct Scalar {
     *singles = count;
   }
 
-  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to) noexcept {
+  static void copy_pixels(const float* from, int64_t step, int64_t channels, int64_t count, float* to,
+                          int64_t plane) noexcept {
+    const int64_t padded = ceil_div(channels, kVector) * kVector;
     for (; count > 0; --count, from += step, to += kVector)
-      for (int64_t channel = 0; channel < kVector; ++channel) to[channel] = channel < channels ? from[channel] : 0.0f;
+      for (int64_t channel = 0; channel < padded; ++channel)
+        to[channel / kVector * plane + channel % kVector] = channel < channels ? from[channel] : 0.0f;
   }
 
   static const AddGroup (*groups_of(int64_t) noexcept)[kMaxGroup + 1] { return nullptr; }
@@ -41,23 +44,22 @@ struct Scalar {
     const MaskedConv& c = conv.conv;
     const int64_t size = conv.pool ? 2 : 1;
     const float* result = s.block;
-    for (int64_t row = 0; row < t.rows; row += size)
-      for (int64_t column = 0; column < t.columns; column += size, result += kWord) {
-        const int64_t y = (t.row + row) / size, x = (t.column + column) / size;
+    for (int64_t row = 0; row < t.rows; row += size) {
+      Walk at(conv, t, row, filter);
+      for (int64_t column = 0; column < t.columns; column += size, result += kWord, at.next(conv)) {
         const unsigned live = live_word(conv, s.words + row * kTileColumns + column);
-        float* out = c.out + conv.out_step.at(t.image, y, x) + filter;
-        const float* addend = c.addend + conv.addend_step.at(t.image, y, x) + filter;
         for (int64_t k = 0; k < filters; ++k) {
           float value = c.fill;
           if (live >> k & 1) {
             value = result[k] + c.bias[filter + k];
-            if (c.addend != nullptr) value += addend[k];
+            if (at.addend != nullptr) value += at.addend[k];
             if (value < c.lower) value = c.lower;  // NaN fails both comparisons and stays
             if (value > c.upper) value = c.upper;
           }
-          out[k] = value;
+          at.out[k] = value;
         }
       }
+    }
   }
 };
 

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seerlab.kernels import integer_conv, sign_predictor
-from seerlab.kernels import masked_conv as kernel
-from seerlab.kernels.packed_mask import unpack_mask
+from seerlab.kernels import integer_conv, masked_conv, output_sparse_conv, sign_predictor
+from seerlab.kernels.packed_mask import pack_mask, unpack_mask
 from seerlab.seernet import quantise
 
 from .geometry import Geometry
@@ -18,15 +17,47 @@ from .method import Epilogue, Method, Packed, channels_last, tensor_bytes
 BITS = 4  # SeerNet's own choice, and exact in the fast predictor
 
 
+def _settings(g: Geometry) -> dict[str, Any]:
+    return {"stride": g.stride, "padding": g.padding, "dilation": g.dilation}
+
+
+def _study_only(g: Geometry) -> bool:
+    """Whether the study kernel has to do: its masks are boolean and its maps NCHW."""
+    shape = (g.out_channels, g.in_channels // g.groups, *g.kernel_size)
+    return output_sparse_conv.supports(shape, groups=g.groups, stride=g.stride, dilation=g.dilation) is not None
+
+
 class _Masked(Packed):
+    """Weights for the fast kernel."""
+
     def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
-        self._packed = kernel.pack_weights(weight, geometry.groups)
+        self._packed = output_sparse_conv.pack_weights(weight, bias, geometry.groups)
+        self._settings = _settings(geometry)
+
+    @property
+    def nbytes(self) -> int:
+        return self._packed.nbytes
+
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        assert epilogue.mask is not None
+        return self.run_packed(x, pack_mask(epilogue.mask), epilogue)
+
+    def run_packed(self, x: Tensor, mask: Tensor, epilogue: Epilogue) -> Tensor:
+        """The same with a mask of one bit per output."""
+        y = output_sparse_conv.output_sparse_conv2d(
+            x, self._packed, mask, **self._settings, addend=epilogue.addend, lower=epilogue.lower, upper=epilogue.upper,
+            out=epilogue.writable,
+        )  # fmt: skip
+        return epilogue.place(y)
+
+
+class _StudyMasked(Packed):
+    """Weights for the study kernel."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
+        self._packed = masked_conv.pack_weights(weight, geometry.groups)
         self._bias = bias
-        self._geometry: dict[str, Any] = {
-            "stride": geometry.stride,
-            "padding": geometry.padding,
-            "dilation": geometry.dilation,
-        }
+        self._settings = _settings(geometry)
 
     @property
     def nbytes(self) -> int:
@@ -34,45 +65,63 @@ class _Masked(Packed):
 
     def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
         assert epilogue.mask is not None
-        y = kernel.masked_conv2d(
-            x, self._packed, self._bias, epilogue.mask, **self._geometry, addend=epilogue.addend, lower=epilogue.lower,
+        y = masked_conv.masked_conv2d(
+            x, self._packed, self._bias, epilogue.mask, **self._settings, addend=epilogue.addend, lower=epilogue.lower,
             upper=epilogue.upper,
         )  # fmt: skip
         return epilogue.place(channels_last(y))
 
 
+def _pack_masked(weight: Tensor, bias: Tensor, geometry: Geometry) -> _Masked | _StudyMasked:
+    return (_StudyMasked if _study_only(geometry) else _Masked)(weight, bias, geometry)
+
+
 class _SeerNet(Packed):
+    """Weights in low bits for the fast predictor and in full for the masked convolution."""
+
     def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
-        self._masked = _Masked(weight, bias, geometry)
-        self._settings = quantise.Settings(BITS)
-        codes, scale = quantise.quantise_weights(weight, self._settings.weight_limit)
-        plain = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
+        self._masked = _pack_masked(weight, bias, geometry)
+        codes, scale = quantise.quantise_weights(weight, quantise.Settings(BITS).weight_limit)
+        winograd = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
+        kind = "exact" if winograd else "direct"
+        self._predictor = sign_predictor.pack_weights(codes, bias, scale, activation_bits=BITS, kind=kind)
         self._filters = geometry.out_channels
-        self._geometry: dict[str, Any] = {
-            "stride": geometry.stride,
-            "padding": geometry.padding,
-            "dilation": geometry.dilation,
-        }
-        self._bias, self._scale = bias, scale
-        self._fast = self._codes = None
-        if geometry.groups == 1:
-            kind = "exact" if plain else "direct"
-            self._fast = sign_predictor.pack_weights(codes, bias, scale, activation_bits=BITS, kind=kind)
-        else:
-            self._codes = integer_conv.pack_codes(codes, geometry.groups)
+        self._settings = _settings(geometry)
 
     @property
     def nbytes(self) -> int:
-        codes = self._codes.packed if self._codes is not None else self._fast.weight if self._fast is not None else None
-        assert codes is not None
-        return self._masked.nbytes + tensor_bytes(codes)
+        predictor = self._predictor
+        codes = predictor.weight if predictor.transformed is None else predictor.transformed
+        return self._masked.nbytes + tensor_bytes(codes, predictor.bias, predictor.weight_scale)
 
-    def predict(self, x: Tensor, addend: Tensor | None) -> Tensor:
-        """The outputs to compute, (N, K, P, Q) bool."""
-        if self._fast is not None:
-            return unpack_mask(sign_predictor.predict(x, self._fast, **self._geometry, addend=addend), self._filters)
-        assert self._codes is not None
-        scale, signed = quantise.input_scale(x, self._settings)
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        mask = sign_predictor.predict(x, self._predictor, **self._settings, addend=epilogue.addend)
+        if isinstance(self._masked, _Masked):
+            return self._masked.run_packed(x, mask, epilogue)
+        wanted = unpack_mask(mask, self._filters)
+        return self._masked.run(x, Epilogue(epilogue.lower, epilogue.upper, epilogue.addend, epilogue.out, wanted))
+
+
+class _SeerNetGroups(Packed):
+    """Grouped layers, by the study kernels."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry) -> None:
+        self._masked = _pack_masked(weight, bias, geometry)
+        codes, self._scale = quantise.quantise_weights(weight, quantise.Settings(BITS).weight_limit)
+        self._codes = integer_conv.pack_codes(codes, geometry.groups)
+        self._bias = bias
+        self._settings = _settings(geometry)
+
+    @property
+    def nbytes(self) -> int:
+        return self._masked.nbytes + tensor_bytes(self._codes.packed, self._bias, self._scale)
+
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        mask = self._predict(x, epilogue.addend)
+        return self._masked.run(x, Epilogue(epilogue.lower, epilogue.upper, epilogue.addend, epilogue.out, mask))
+
+    def _predict(self, x: Tensor, addend: Tensor | None) -> Tensor:
+        scale, signed = quantise.input_scale(x, quantise.Settings(BITS))
         parts = []
         for image in range(len(x)):
             one = slice(image, image + 1)
@@ -80,15 +129,15 @@ class _SeerNet(Packed):
             shortcut = None if addend is None else quantise.quantise_shortcut(addend[one], scale[one], self._scale)
             parts.append(
                 integer_conv.predict_mask(
-                    x[one], scale[one], self._codes, bias, bits=BITS, signed=bool(signed[image]), **self._geometry,
+                    x[one], scale[one], self._codes, bias, bits=BITS, signed=bool(signed[image]), **self._settings,
                     addend=shortcut,
                 )
             )  # fmt: skip
         return torch.cat(parts)
 
-    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
-        mask = self.predict(x, epilogue.addend)
-        return self._masked.run(x, Epilogue(epilogue.lower, epilogue.upper, epilogue.addend, epilogue.out, mask))
+
+def _pack_seernet(weight: Tensor, bias: Tensor, geometry: Geometry) -> Packed:
+    return (_SeerNet if geometry.groups == 1 else _SeerNetGroups)(weight, bias, geometry)
 
 
 def _nothing(_geometry: Geometry) -> None:
@@ -106,7 +155,7 @@ MASKED = Method(
     "masked",
     "computes the outputs that a mask marks and leaves 0 elsewhere",
     _nothing,
-    _Masked,
+    _pack_masked,
     exact=False,
     masked=True,
 )
@@ -114,7 +163,7 @@ SEERNET = Method(
     "seernet",
     f"predicts in {BITS} bits which outputs a ReLU will keep and computes those; approximate",
     _too_deep,
-    _SeerNet,
+    _pack_seernet,
     exact=False,
     rectified=True,
 )

@@ -323,21 +323,26 @@ def input_sparse_conv2d(
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
     if not sparse:
         _check_tensor("x", x, 4)
-    geometry = _geometry(tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded)
+    geometry = _geometry(
+        tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded
+    )
     shape = geometry.shape
     if addend is not None or out is not None:
         _check_outputs(shape, addend, out, encoded)
     if not lower <= upper:
         raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
-    if wants_reference(implementation):
+    reference = wants_reference(implementation)
+    if geometry.empty:
+        y = weights.bias[None, :, None, None].expand(shape)
+        y = (y if addend is None else y + addend.detach()).clamp(lower, upper)
+        if encoded:
+            return encode(y)
+        return y.contiguous(memory_format=torch.channels_last) if out is None else out.copy_(y)
+    if reference:
         return _convolve_reference(x, weights, lower, upper, addend, out, encoded)
     result = _empty_map(shape, _default_block(shape[1])) if encoded else None
     if result is None and out is None:
         out = torch.empty(shape, memory_format=torch.channels_last)
-    if geometry.empty:
-        y = weights.bias[None, :, None, None].expand(shape)
-        y = (y if addend is None else y + addend).clamp(lower, upper)
-        return encode(y) if out is None else out.copy_(y)
 
     source = added = written = None
     room = None
@@ -596,9 +601,7 @@ def _check_tensor(name: str, value: object, ndim: int) -> None:
         raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
 
 
-def _check_outputs(
-    shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool
-) -> None:
+def _check_outputs(shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool) -> None:
     for name, value in (("addend", addend), ("out", out)):
         if value is not None:
             _check_tensor(name, value, 4)
