@@ -1,11 +1,11 @@
 """Input-sparse convolution against torch's dense convolution and im2col + GEMM.
 
-A call takes a dense channels_last map and returns one: compressing the input is inside its time, as is bias, weight packing
-is not. Masks are independent random bits. "torch" is the better of NCHW and channels_last, a bare convolution with bias;
-"im2col" is `unfold` and one matrix product. All calls are interleaved in one process and the median is taken; the sparse
-calls follow each other from dense to sparse, or, with --cold, each follows a dense convolution by torch, whose weights and
-maps then fill the caches. Every result is compared with a float64 convolution first: the
-error must be below 1e-6 of the largest output.
+A call takes a dense channels_last map and returns one: compressing the input and the bias are inside its time, weight
+packing is not. Masks are independent random bits. "torch" is the better of NCHW and channels_last, a bare convolution
+with bias; "im2col" is `unfold` and one matrix product. All calls are interleaved in one process and the median is taken.
+The sparse calls follow each other from dense to sparse; with --cold each follows a dense convolution by torch, whose
+weights and maps then fill the caches. Every result is compared with a float64 convolution first: the error must be below
+1e-6 of the largest output.
 
     python benchmarks/kernel_input_sparse_conv.py [--repeats 15] [--level avx2] [--only NAME ...] [--cold] [--threads 2]
 """
@@ -13,6 +13,7 @@ error must be below 1e-6 of the largest output.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable
 
@@ -72,7 +73,7 @@ def times(layer: LayerShape, repeats: int, threads: int, cold: bool) -> dict[obj
 def break_even(dense: float, taken: dict[object, float]) -> str:
     """Density at which the sparse way takes as long as the dense one, between the measured densities."""
     points = [(density, taken[density]) for density in (*DENSITIES, *DENSE_END)]
-    for (low, fast), (high, slow) in zip(points, points[1:], strict=False):
+    for (low, fast), (high, slow) in itertools.pairwise(points):
         if fast <= dense < slow:
             return f"{low + (high - low) * (dense - fast) / (slow - fast):.2f}"
     return "none" if dense >= points[-1][1] else f"< {points[0][0]}"

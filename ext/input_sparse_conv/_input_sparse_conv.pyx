@@ -59,7 +59,7 @@ cdef void read_dense(tuple given, DenseMap* d):
         d.image_step, d.row_step, d.pixel_step = given[1], given[2], given[3]
 
 
-def encode(int level, tuple x, tuple map, bint relu, tuple team):
+def encode(int level, tuple x, tuple sparse, bint relu, tuple team):
     """Compress a dense map.
 
     Parameters
@@ -68,7 +68,7 @@ def encode(int level, tuple x, tuple map, bint relu, tuple team):
         Index of the instruction set, see `seerlab.kernels.simd.level_index`.
     x : (address, image step, row step, pixel step)
         The dense map, steps in elements.
-    map : (images, channels, height, width, block, masks, starts, values)
+    sparse : (images, channels, height, width, block, masks, starts, values)
         The last three are addresses of what is written.
     relu : bool
         Whether negative values count as zero.
@@ -81,20 +81,20 @@ def encode(int level, tuple x, tuple map, bint relu, tuple team):
         Number of non-zeros.
     """
     cdef DenseMap dense
-    cdef SparseMap sparse
+    cdef SparseMap map
     cdef Team workers = team_of(team[0], team[1])
     cdef int64_t count
     read_dense(x, &dense)
-    read_map(map, &sparse)
+    read_map(sparse, &map)
     with nogil:
-        count = encode_map(level, dense, sparse, relu, workers)
+        count = encode_map(level, dense, map, relu, workers)
     return count
 
 
 def convolve(
     int level,
     tuple x,
-    tuple map,
+    tuple sparse,
     int64_t nonzeros,
     tuple geometry,
     tuple weights,
@@ -111,10 +111,10 @@ def convolve(
     ----------
     level : int
     x : tuple or None
-        A dense input, which is compressed into `map`.
-    map : tuple
+        A dense input, which is compressed into `sparse`.
+    sparse : tuple
     nonzeros : int
-        Of `map`, if `x` is None.
+        Of `sparse`, if `x` is None.
     geometry : (filters, kernel height and width, stride, padding, output height and width)
         Nine numbers.
     weights : (weights, unit, column, bias)
@@ -147,7 +147,7 @@ def convolve(
     cdef int64_t count, elements
     cdef bint planned = plan is not None
     read_dense(x, &dense)
-    read_map(map, &c.map)
+    read_map(sparse, &c.map)
     read_dense(addend, &c.addend)
     read_dense(out, &c.out)
     if result is not None:

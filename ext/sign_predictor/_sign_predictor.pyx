@@ -102,7 +102,7 @@ cdef class Layer:
         sizes : (N, H, W, P, Q)
         geometry : (stride, padding, dilation), rows before columns, flat
         x, scale, addend, mask : int
-            Addresses; 0 where there is no scale or addend.
+            Addresses; 0 where there is no scale or addend. Without a mask only the input is quantised, for timings.
         x_image, x_pixel, addend_image, addend_pixel : int
             Steps in elements.
         is_signed : int

@@ -49,7 +49,31 @@ struct PredictorCall {
   int64_t addend_image, addend_pixel;
   double threshold;
   bool pool;
-  uint16_t* mask;  // (N, P, Q, ceil(K / 16))
+  uint16_t* mask;  // (N, P, Q, ceil(K / 16)); null: stop after quantising, for timings
+};
+
+// What the instruction sets implement is described in these terms, see sign_predictor_blocks.h.
+
+struct Range {
+  uint32_t largest;  // bits of the largest magnitude: beyond those of infinity for NaN
+  bool negative;
+};
+
+struct Quantiser {
+  float scale, low, high;
+  int32_t raise;  // what makes signed codes unsigned
+};
+
+// Byte products of a group of tiles (Winograd, at one position) or pixels (direct) with one block of weights.
+struct Product {
+  const uint8_t* codes;
+  const ptrdiff_t* taps;
+  int64_t tap_count, quads;
+  bool regular;  // one tap, and the same step from tile to tile
+  bool flipped;  // signed codes to which 128 was added
+  const int8_t* weights;
+  const int32_t* start;  // null: zero
+  int64_t pairs_in_s16;
 };
 
 int64_t sign_predictor_scalar(const PredictorLayer&, const PredictorCall&, const Team&) noexcept;

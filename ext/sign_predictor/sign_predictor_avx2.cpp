@@ -2,7 +2,8 @@
 //
 // Idea      32 byte products per instruction (vpmaddubsw), whose pair sums saturate at 16 bits. If four of them are sure to
 //           fit, they are added in 16 bits before vpmaddwd widens; if one fits, each is widened; if none does, the even and
-//           the odd bytes are multiplied apart.
+//           the odd bytes are multiplied apart. Codes that were signed before 128 was added (the rounded kind) are made so
+//           again, and their sign goes to the weight: then one pair sum fits.
 // Data      codes u8 channels-last; weights s8 [32 filters][tap or position][quad][2][16][4].
 // Loops     block of tiles > 32 filters > position > 14 tiles > 16 filters > 2 tiles > quads.
 // Registers 4 sums, 8 broadcasts, 2 partial sums, 1 weight, ones.
@@ -116,17 +117,6 @@ static uint32_t equal(Floats a, Floats b) {
                _mm256_castps_si256(_mm256_cmp_ps(a.b, b.b, _CMP_EQ_OQ)));
 }
 
-struct Range;
-struct Quantiser;
-struct Product {
-  const uint8_t* codes;
-  const ptrdiff_t* taps;
-  int64_t tap_count, quads;
-  bool regular;  // one tap, and the same step from tile to tile
-  const int8_t* weights;
-  const int32_t* start;  // null: zero
-  int64_t pairs_in_s16;
-};
 static Range find_extremes(const float* x, int64_t count);
 static void quantise_run(const float* x, int64_t count, const Quantiser& quantiser, uint8_t* codes);
 static void multiply(const Product& product, int vectors, int count, const ptrdiff_t* pixels, int32_t* out);
@@ -180,7 +170,7 @@ static void quantise_run(const float* x, int64_t count, const Quantiser& quantis
 }
 
 // How many pair sums are added in 16 bits; 0: not even one pair fits.
-enum Width : int { kSplit = 0, kOne = 1, kFour = 4 };
+enum Width : int { kSigned = -1, kSplit = 0, kOne = 1, kFour = 4 };
 
 // One weight vector (8 filters) of `quads` successive quads, `step` bytes apart, with one tile's broadcast quads.
 template <int width, int quads>
@@ -194,6 +184,15 @@ static __m256i products(const __m256i* codes, const int8_t* weights, ptrdiff_t s
       const __m256i a = _mm256_maddubs_epi16(_mm256_and_si256(codes[q], even), w);
       const __m256i b = _mm256_maddubs_epi16(_mm256_andnot_si256(even, codes[q]), w);
       sum = _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones)));
+    }
+    return sum;
+  }
+  if (width == kSigned) {
+#pragma GCC unroll 4
+    for (int q = 0; q < quads; ++q) {
+      const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + q * step));
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes[q]), _mm256_sign_epi8(w, codes[q]));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
     }
     return sum;
   }
@@ -223,7 +222,8 @@ static void multiply_pair(const Product& product, ptrdiff_t step, const int8_t* 
   auto broadcast = [](const uint8_t* from) {
     int32_t quad;
     std::memcpy(&quad, from, sizeof quad);
-    return _mm256_set1_epi32(quad);
+    const __m256i codes = _mm256_set1_epi32(quad);
+    return width == kSigned ? _mm256_xor_si256(codes, _mm256_set1_epi8(-128)) : codes;
   };
   for (int64_t tap = 0; tap < product.tap_count; ++tap) {
     const uint8_t* codes[count];
@@ -257,7 +257,8 @@ static void multiply_all(const Product& product, int vectors, int count, const p
   const ptrdiff_t step = vectors * kLanes * kQuad;
   for (int v = 0; v < vectors; ++v) {
     const int8_t* const weights = product.weights + v * kLanes * kQuad;
-    const int32_t* const start = product.start == nullptr ? nullptr : product.start + v * kLanes;
+    // The start undoes what 128 adds: signed codes need none.
+    const int32_t* const start = width == kSigned || product.start == nullptr ? nullptr : product.start + v * kLanes;
     int32_t* const to = out + v * kLanes;
     int i = 0;
     for (; i + 2 <= count; i += 2)
@@ -267,7 +268,9 @@ static void multiply_all(const Product& product, int vectors, int count, const p
 }
 
 static void multiply(const Product& product, int vectors, int count, const ptrdiff_t* pixels, int32_t* out) {
-  if (product.pairs_in_s16 >= kFour)
+  if (product.flipped)
+    multiply_all<kSigned>(product, vectors, count, pixels, out);
+  else if (product.pairs_in_s16 >= kFour)
     multiply_all<kFour>(product, vectors, count, pixels, out);
   else if (product.pairs_in_s16 >= kOne)
     multiply_all<kOne>(product, vectors, count, pixels, out);

@@ -78,17 +78,6 @@ static Floats larger(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
 static uint32_t greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ); }
 static uint32_t equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 
-struct Range;
-struct Quantiser;
-struct Product {
-  const uint8_t* codes;
-  const ptrdiff_t* taps;
-  int64_t tap_count, quads;
-  bool regular;  // one tap, and the same step from tile to tile
-  const int8_t* weights;
-  const int32_t* start;  // null: zero
-  int64_t pairs_in_s16;
-};
 static Range find_extremes(const float* x, int64_t count);
 static void quantise_run(const float* x, int64_t count, const Quantiser& quantiser, uint8_t* codes);
 static void multiply(const Product& product, int vectors, int count, const ptrdiff_t* pixels, int32_t* out);

@@ -15,16 +15,6 @@
 #define SEERLAB_INLINE static inline
 #endif
 
-struct Range {
-  uint32_t largest;  // bits of the largest magnitude: beyond those of infinity for NaN
-  bool negative;
-};
-
-struct Quantiser {
-  float scale, low, high;
-  int32_t raise;  // what makes signed codes unsigned
-};
-
 // One tile or pixel: where its codes and outputs are.
 struct Place {
   int64_t codes, row, column, image;
@@ -478,6 +468,7 @@ static void run_block(const Call& call, int64_t unit, char* scratch) {
       product.tap_count = layer.kind == kDirect ? plan.taps : 1;
       product.quads = plan.quads;
       product.regular = layer.kind != kDirect;
+      product.flipped = layer.kind == kRounded;
       product.weights = weights + pass * tap_bytes;
       product.start = layer.kind == kDirect ? nullptr : layer.position_starts + pass * plan.lanes + b * kBlockLanes;
       product.pairs_in_s16 = layer.pairs_in_s16;
@@ -545,7 +536,8 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
   const Plan plan(layer, call, team.threads);
   const int64_t images = call.images, pixels = call.height * call.width;
   if (images == 0 || call.out_h * call.out_w == 0) return kPredicted;
-  if (layer.kind == kDirect && call.pool && (call.out_h % 2 || call.out_w % 2))
+  const bool decides = call.mask != nullptr;
+  if (decides && layer.kind == kDirect && call.pool && (call.out_h % 2 || call.out_w % 2))
     std::memset(call.mask, 0, static_cast<size_t>(images * call.out_h * call.out_w * plan.words) * 2);
 
   // One allocation, so that nothing outlives the call and calls share nothing.
@@ -607,7 +599,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
     const Call work = {plan, codes, quantisers, epilogues};
     for (int64_t i = begin; i < end; ++i) run_block(work, i, parts[1] + worker * plan.worker_bytes);
   };
-  parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);
+  if (decides) parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);
   std::free(memory);
   return kPredicted;
 }

@@ -199,17 +199,6 @@ static uint32_t equal(const Numbers& a, const Numbers& b) {
   return bits;
 }
 
-struct Range;
-struct Quantiser;
-struct Product {
-  const uint8_t* codes;
-  const ptrdiff_t* taps;
-  int64_t tap_count, quads;
-  bool regular;  // one tap, and the same step from tile to tile
-  const int8_t* weights;
-  const int32_t* start;  // null: zero
-  int64_t pairs_in_s16;
-};
 static Range find_extremes(const float* x, int64_t count);
 static void quantise_run(const float* x, int64_t count, const Quantiser& quantiser, uint8_t* codes);
 static void multiply(const Product& product, int vectors, int count, const ptrdiff_t* pixels, int32_t* out);

@@ -12,7 +12,11 @@ namespace seerlab {
 // Transformed weights of more bytes than this come from memory, or from a part of the third-level cache that others want
 // as well: they are read for larger blocks of tiles, or not at all for very few tiles.
 constexpr int64_t kManyWeights = 16 << 20;
-constexpr int64_t kFewTiles = 4;
+constexpr int64_t kFewTiles = 4, kLargeBlock = 56;
+// Products that repay starting a thread, about 10 us of work.
+constexpr int64_t kThreadProducts = 1 << 19;
+// Ranges of blocks for each thread: neighbours in a range prefetch for each other.
+constexpr int64_t kPortions = 4;
 // What a block may take of the second-level cache: its transformed input and its products, beside a stream of weights or,
 // where they are few, all of them.
 constexpr int64_t kBlockBytes = 680 << 10, kResidentBytes = 900 << 10;
@@ -40,12 +44,15 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
   const int64_t weight_bytes = kPositions * conv.channels * conv.filters * 4;
   const bool many_weights = weight_bytes > kManyWeights;
   const bool few = many_weights && tiles <= kFewTiles;
+  const int64_t useful = tiles * kPositions * conv.channels * conv.filters / kThreadProducts;
+  team.threads = static_cast<int>(useful < 1 ? 1 : useful < team.threads ? useful : team.threads);
   const int64_t tile_bytes = kPositions * conv.channels * 4 + kProducts * 4;
   const int64_t room = weight_bytes < kBlockBytes ? kResidentBytes - weight_bytes : kBlockBytes;
-  int64_t wanted = many_weights ? 4 * kernels.group : room / tile_bytes;
+  int64_t wanted = many_weights ? kLargeBlock : room / tile_bytes;
   if (wanted < tiles) wanted = wanted < kernels.group ? kernels.group : wanted / kernels.group * kernels.group;
   int64_t blocks = ceil_div(tiles, wanted < 1 ? 1 : wanted);
-  const bool by_tiles = blocks >= 2 * team.threads;
+  // Blocks of tiles for every thread if there are enough tiles, else parts of the output channels of one block at a time.
+  const bool by_tiles = tiles >= team.threads * kernels.group && !(many_weights && blocks < kPortions * team.threads);
   if (by_tiles) blocks = ceil_div(blocks, team.threads) * team.threads;
   const int64_t largest = ceil_div(tiles, blocks);
   const int64_t v_position = slices * largest * kSlice + kSlice;  // one line more: other sets of the caches
@@ -70,7 +77,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
         kernels.multiply(conv, block, after < block.tiles ? after : block.tiles, 0, parts, ms + worker * m_floats);
       }
     };
-    parallel_blocks(team, blocks, 1, work);
+    const int64_t portion = blocks / (kPortions * team.threads);
+    parallel_blocks(team, blocks, portion < 1 ? 1 : portion, work);
   } else {
     for (int64_t index = 0; index < blocks; ++index) {
       const WinogradBlock block = block_of(index, vs);
@@ -79,7 +87,8 @@ static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
       auto multiply = [&](int worker, int64_t begin, int64_t end) {
         kernels.multiply(conv, block, 0, begin, end, ms + worker * m_floats);
       };
-      parallel_blocks(team, parts, 1, multiply);
+      const int64_t portion = parts / (kPortions * team.threads);
+      parallel_blocks(team, parts, portion < 1 ? 1 : portion, multiply);
     }
   }
   std::free(scratch);

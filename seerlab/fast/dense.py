@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,14 +62,14 @@ class _Reordered(Packed):
 
     def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
         # oneDNN could bound the sums as it writes them, but its ReLU turns NaN into 0.
-        operator = torch.ops.mkldnn._convolution_pointwise
-        tail: tuple[Any, ...] = (self._weight, self._bias, *self._settings)
         down, across = self._step
         x = channels_last(x if down == across == 1 else x[:, :, ::down, ::across])
+        operator = torch.ops.mkldnn._convolution_pointwise
         if epilogue.addend is None:
-            y = operator(x, *tail, "none", [], "")
+            y = operator.default(x, self._weight, self._bias, *self._settings, "none", [], "")
         else:
-            y = operator(x, channels_last(epilogue.addend), *tail, "add", 1.0, None, [], None)
+            tail = (self._weight, self._bias, *self._settings, "add", 1.0, None, [], None)
+            y = operator.binary(x, channels_last(epilogue.addend), *tail)
         return epilogue.place(epilogue.clamp_(channels_last(y)))
 
 

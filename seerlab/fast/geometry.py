@@ -72,6 +72,8 @@ class Geometry:
             raise ValueError(
                 f"x has shape {tuple(shape)}; the weights (groups={self.groups}) need (N, {self.in_channels}, H, W)"
             )
+        if 0 in shape[2:]:
+            raise ValueError(f"x has shape {tuple(shape)}; a map needs at least one pixel")
         padded = [size + 2 * pad + more for size, pad, more in zip(shape[2:], self.padding, self.extra, strict=True)]
         if padded[0] < self.extent[0] or padded[1] < self.extent[1]:
             raise ValueError(

@@ -35,6 +35,8 @@ CLAMPS = {torch.clamp, torch.clip, F.hardtanh, F.hardtanh_, torch.clamp_min, tor
 NOTHING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity)
 DROPOUTS = {F.dropout, F.dropout2d, F.alpha_dropout}
 VERSIONLESS = -1
+CPU = torch.device("cpu")
+MAX_SHAPES = 64  # of inputs that a layer remembers
 
 
 @dataclass(eq=False)
@@ -98,26 +100,49 @@ class Case(NamedTuple):
 
 
 class Fused(nn.Module):
-    """A prepared convolution as a node of a graph, with the 2x2 max-pool that may follow it."""
+    """A prepared convolution as a node of a graph, with the 2x2 max-pool that may follow it.
+
+    What the prepared convolution checks at every call is checked once for each shape of the input: small layers take no longer than that.
+    """
 
     def __init__(self, name: str, conv: PreparedConv2d, pool: bool = False) -> None:
         super().__init__()
         self.name = name
         self.conv = conv
         self.pool = pool
+        self._shapes: dict[tuple[int, ...], tuple[int, ...] | None] = {}
         self.eval()
 
     def forward(self, x: Tensor, addend: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Convolve, add the shortcut, clamp, pool."""
         conv = self.conv
+        packed = conv.packed
+        key = x.shape
+        shape = self._shapes[key] if key in self._shapes else self._checked(key)
+        plain = shape is not None and x.dtype is torch.float32 and x.device == CPU
+        if (
+            plain
+            and (addend is None or addend.shape == shape)
+            and (out is None or (not self.pool and out.shape == shape))
+        ):
+            if not self.pool:
+                return packed.run(x, Epilogue(conv.lower, conv.upper, addend, out))
+            if packed.pools:
+                return packed.run(x, Epilogue(conv.lower, conv.upper, addend, pool=True))
         if not self.pool:
             return conv(x, addend, out)
-        if conv.packed.pools and conv.geometry.extra == (0, 0):
-            shape = conv.geometry.output_shape(x.shape)
-            if x.numel() and (addend is None or addend.shape == shape):
-                return conv.packed.run(x, Epilogue(conv.lower, conv.upper, addend, out, pool=True))
         y = F.max_pool2d(conv(x, addend), 2)
         return y if out is None else out.copy_(y)
+
+    def _checked(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Shape of the convolution for an input that needs no attention of its own."""
+        result: tuple[int, ...] | None = self.conv.geometry.output_shape(shape)
+        if not math.prod(result or ()) or not math.prod(shape) or self.conv.geometry.extra != (0, 0):
+            result = None
+        if len(self._shapes) >= MAX_SHAPES:
+            self._shapes = {}
+        self._shapes[shape] = result
+        return result
 
     def canvas(self, x: Tensor, channels: int) -> Tensor:
         """Uninitialised tensor for this convolution's output and those of others beside it, `channels` in all."""

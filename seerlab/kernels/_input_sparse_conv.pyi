@@ -1,10 +1,10 @@
 """Types of the compiled input-sparse convolution, see ``ext/input_sparse_conv/_input_sparse_conv.pyx``."""
 
-def encode(level: int, x: tuple[int, ...], map: tuple[int, ...], relu: bool, team: tuple[int, int]) -> int: ...
+def encode(level: int, x: tuple[int, ...], sparse: tuple[int, ...], relu: bool, team: tuple[int, int]) -> int: ...
 def convolve(
     level: int,
     x: tuple[int, ...] | None,
-    map: tuple[int, ...],
+    sparse: tuple[int, ...],
     nonzeros: int,
     geometry: tuple[int, ...],
     weights: tuple[int, int, bool, int],

@@ -331,15 +331,18 @@ def input_sparse_conv2d(
         _check_outputs(shape, addend, out, encoded)
     if not lower <= upper:
         raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
-    if wants_reference(implementation):
+    reference = wants_reference(implementation)
+    if geometry.empty:
+        y = weights.bias[None, :, None, None].expand(shape)
+        y = (y if addend is None else y + addend.detach()).clamp(lower, upper)
+        if encoded:
+            return encode(y)
+        return y.contiguous(memory_format=torch.channels_last) if out is None else out.copy_(y)
+    if reference:
         return _convolve_reference(x, weights, lower, upper, addend, out, encoded)
     result = _empty_map(shape, _default_block(shape[1])) if encoded else None
     if result is None and out is None:
         out = torch.empty(shape, memory_format=torch.channels_last)
-    if geometry.empty:
-        y = weights.bias[None, :, None, None].expand(shape)
-        y = (y if addend is None else y + addend).clamp(lower, upper)
-        return encode(y) if out is None else out.copy_(y)
 
     source = added = written = None
     room = None

@@ -290,7 +290,7 @@ def predict(
         A 2x2 max-pool of stride 2 follows: keep the first largest output, in row-major order, of each window. The last row or column
         of an odd map is in no window.
     addend : torch.Tensor, float32, shape (N, K, P, Q), optional
-        Shortcut, added before the decision; rounded to units of the sums, ``rint(addend * scale * weight_scale)``, except for the
+        Shortcut, finite, added before the decision; rounded to units of the sums, ``rint(addend * scale * weight_scale)``, except for the
         rounded kind. Layouts as for `x`.
     threshold : float
         Keep an output only if its sum is greater; minus the margin. A whole number in units of the integer sums; of the layer's own
@@ -316,7 +316,7 @@ def predict(
         If there is no memory for the codes.
     """
     reference = wants_reference(implementation)
-    if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.ndim != 4:
+    if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.ndim != 4 or not x.is_cpu:
         _check_tensor("x", x, torch.float32, 4)
     if not isinstance(packed, PackedPredictor):
         raise TypeError(f"packed is a {type(packed).__name__}; lay the weights out with pack_weights first")
@@ -324,7 +324,9 @@ def predict(
         x = x.detach()
     shape = x.shape
     batch, channels, height, width = shape
-    geometry = _geometry(packed.kind, packed.weight.shape, (channels, height, width), stride, padding, dilation)
+    geometry = _geometry(
+        packed.kind, packed.weight.shape, (channels, height, width), tuple(stride), tuple(padding), tuple(dilation)
+    )
     out_h, out_w = geometry.out_size
     filters = packed.weight.shape[0]
     if scale is not None:
@@ -616,3 +618,5 @@ def _check_tensor(name: str, value: Tensor, kind: torch.dtype, dimensions: int) 
         raise TypeError(f"{name} holds {str(value.dtype).removeprefix('torch.')}; convert it to {wanted}")
     if value.ndim != dimensions:
         raise ValueError(f"{name} has shape {tuple(value.shape)}; it must have {dimensions} dimensions")
+    if not value.is_cpu:
+        raise ValueError(f"{name} is on {value.device}; the kernels run on the CPU, so move it there")

@@ -89,10 +89,10 @@ def team(threads: int | None = None) -> tuple[int, int]:
     return _torch_parallel_address(), torch.get_num_threads() if threads is None else max(1, threads)
 
 
-@functools.cache  # the look-up takes microseconds, and some tens of them with cold caches
+@functools.cache  # the look-up takes a microsecond, and thirty with cold caches
 def _torch_parallel_address() -> int:
     parallel = _torch_parallel()
-    return (ctypes.cast(parallel, ctypes.c_void_p).value or 0) if parallel is not None else 0
+    return 0 if parallel is None else ctypes.cast(parallel, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
 @functools.cache

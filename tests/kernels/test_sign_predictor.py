@@ -7,14 +7,17 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.nn import functional
 
+import seerlab as sl
 from seerlab.kernels import integer_conv
 from seerlab.kernels.packed_mask import unpack_mask
 from seerlab.kernels.sign_predictor import calibrate, pack_weights, predict
 from seerlab.kernels.simd import LEVELS, available_levels, use_level
 from seerlab.networks.state_files import read_state
 from seerlab.seernet import quantise
+from seerlab.seernet.predictor import Predictor
 
 PATHS = ("reference", *LEVELS)
 
@@ -355,6 +358,24 @@ def test_masks_of_a_trained_layer_are_those_of_the_study_kernel(data_file, level
         for kind in ("exact", "direct") if stride == (1, 1) else ("direct",):
             mask = predict(x, packed_layer(weight, bias, 4, kind), padding=(1, 1), stride=stride)
             assert torch.equal(unpack_mask(mask, len(bias)), expected)
+
+
+def test_masks_of_a_trained_network_are_those_of_the_study_predictor(data_file):
+    network = sl.load("squeezenet1_1", weights=data_file("weights/squeezenet1_1_onnxzoo_fp32.safetensors"))
+    picture = Image.open(sorted(data_file("images/imagenet1k-sample").glob("*.jpg"))[0]).convert("RGB")
+    compared = 0
+    for layer in sl.conv_layers(network.model, network.preprocess(picture)).values():
+        if layer.pool is not None or layer.groups != 1:
+            continue
+        study = Predictor(layer, quantise.Settings(bits=4))
+        for kind in ("exact", "direct"):
+            if kind == "exact" and (layer.kernel_size != (3, 3) or layer.stride != (1, 1)):
+                continue
+            packed = packed_layer(layer.weight, layer.bias, 4, kind)
+            mask = predict(layer.input, packed, stride=layer.stride, padding=layer.padding)
+            assert torch.equal(unpack_mask(mask, layer.out_channels), study.mask(layer.input)), layer.name
+            compared += 1
+    assert compared > 20
 
 
 # Refusals
