@@ -105,6 +105,7 @@ class PredictedConv(Packed):
 
     @property
     def nbytes(self) -> int:
+        """Bytes of both copies of the weights."""
         predictor = self._predictor
         codes = predictor.weight if predictor.transformed is None else predictor.transformed
         return self._masked.nbytes + tensor_bytes(codes, predictor.bias, predictor.weight_scale)
@@ -133,6 +134,7 @@ class PredictedConv(Packed):
         return self._masked.run(x, replace(epilogue, mask=unpack_mask(mask, self._filters)))
 
     def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        """Predict and compute."""
         return self.compute(x, self.predict(x, epilogue.addend, pool=epilogue.pool), epilogue)
 
 
