@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import drfmp, encodings, regularity, scnn, seernet, spl
+    from . import drfmp, encodings, fast, regularity, scnn, seernet, spl
+    from .engine.accelerate import accelerate
     from .engine.accuracy import accuracy
     from .engine.sweep import sweep
+    from .fast import PreparedConv2d, conv2d, prepare_conv2d
     from .layers import ConvLayer, conv_layers
     from .networks import Network, describe, list_networks, load, sample_images
     from .widgets.encoding_view import EncodingView
@@ -45,13 +47,18 @@ _PUBLIC: dict[str, str | None] = {
     "Network": "networks",
     "NetworkView": "widgets.network_view",
     "PredictorView": "widgets.predictor_view",
+    "PreparedConv2d": "fast",
+    "accelerate": "engine.accelerate",
     "accuracy": "engine.accuracy",
+    "conv2d": "fast",
     "conv_layers": "layers",
     "describe": "networks",
     "drfmp": None,
     "encodings": None,
+    "fast": None,
     "list_networks": "networks",
     "load": "networks",
+    "prepare_conv2d": "fast",
     "regularity": None,
     "sample_images": "networks",
     "scnn": None,
@@ -70,14 +77,19 @@ __all__ = [
     "Network",
     "NetworkView",
     "PredictorView",
+    "PreparedConv2d",
     "__version__",
+    "accelerate",
     "accuracy",
+    "conv2d",
     "conv_layers",
     "describe",
     "drfmp",
     "encodings",
+    "fast",
     "list_networks",
     "load",
+    "prepare_conv2d",
     "regularity",
     "sample_images",
     "scnn",

@@ -326,7 +326,7 @@ def conv_layers(model: nn.Module, x: Any) -> LayerDict:
         infinite values.
     """
     operators.refuse_unfit(model)
-    inputs = _as_inputs(x)
+    inputs = as_inputs(x)
     with operators.plain_mode():
         recorder = _Recorder(operators.CallNames(model))
         with recorder.names.hooked(), recorder:
@@ -342,7 +342,16 @@ def conv_layers(model: nn.Module, x: Any) -> LayerDict:
     return layers
 
 
-def _as_inputs(x: Any) -> tuple[Any, ...]:
+def as_inputs(x: Any) -> tuple[Any, ...]:
+    """Arguments for a model, from a tensor or an array or a tuple of them: detached, float32 where they were float64.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        For NaN or infinite values.
+    """
     inputs = x if isinstance(x, tuple) else (x,)
     checked = []
     for item in inputs:

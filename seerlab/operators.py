@@ -128,8 +128,13 @@ def plain_mode() -> Iterator[None]:
         yield
 
 
-def refuse_unfit(model: nn.Module) -> None:
+def refuse_unfit(model: nn.Module, *, scripted: bool = False) -> None:
     """Raise for a model whose run would not show what it computes in use.
+
+    Parameters
+    ----------
+    scripted : bool
+        Whether TorchScript is all right.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def refuse_unfit(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; pass net.model of a loaded network")
     for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
+        if isinstance(module, torch.jit.ScriptModule) and not scripted:
             raise TypeError(
                 f"module {name or type(model).__name__!r} is TorchScript, whose operators cannot be watched as they run; "
                 "pass the Python module that it was made from"

@@ -18,7 +18,7 @@ import seerlab as sl
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "seerlab"
 
-# What each part may import of the others (widgets -> engine -> methods -> layers -> kernels; networks and measure are leaves).
+# What each part may import of the others (widgets -> engine -> fast -> methods -> layers -> kernels; networks and measure are leaves).
 METHODS = {"drfmp", "encodings", "regularity", "scnn", "seernet", "spl"}
 SHARED_BY_METHODS = {"evaluation", "kernels", "layers", "masks", "operators", "predicted"}
 ALLOWED = {
@@ -31,9 +31,10 @@ ALLOWED = {
     "masks": {"layers"},
     "predicted": {"layers", "masks", "operators"},
     **dict.fromkeys(METHODS, SHARED_BY_METHODS),
-    "engine": {*METHODS, *SHARED_BY_METHODS, "networks", "measure"},
+    "fast": {*METHODS, *SHARED_BY_METHODS, "measure"},
+    "engine": {*METHODS, "fast", *SHARED_BY_METHODS, "networks", "measure"},
     "widgets": {*METHODS, "engine", "evaluation", "layers", "networks", "measure", "operators"},
-    "cli": {"kernels", "networks"},
+    "cli": {"engine", "fast", "kernels", "measure", "networks"},
 }
 
 
@@ -123,7 +124,17 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert len(expected) > 20
     assert not expected - held
-    for module in ("_simd", "_encodings", "_integer_conv", "_masked_conv", "_srmm"):
+    for module in (
+        "_simd",
+        "_encodings",
+        "_input_sparse_conv",
+        "_integer_conv",
+        "_masked_conv",
+        "_output_sparse_conv",
+        "_sign_predictor",
+        "_srmm",
+        "_winograd_conv",
+    ):
         assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from seerlab import drfmp, seernet, spl
@@ -18,7 +17,7 @@ from seerlab.layers import ConvLayer
 from seerlab.measure import Timing, interleaved
 from seerlab.operators import plain_mode
 
-from .timing import DENSE, dense_run
+from .timing import DENSE, dense_runs, seernet_run
 
 REPEATS = 5  # the fewest that have quartiles; a hundred layers are measured in one go
 WARMUP = 1
@@ -57,8 +56,8 @@ class WayTimes:
     ----------
     layer : str
     times : dict of str to Timing
-        ``dense_nchw``, ``dense_channels_last``; ``seernet``, ``spl`` and ``drfmp`` where they treat the layer. Each holds everything
-        its way needs at run time; weights are packed before.
+        ``dense_nchw``, ``dense_channels_last``, and ``winograd`` where it treats the layer; ``seernet``, ``spl`` and ``drfmp`` where they
+        do. Each holds everything its way needs at run time; weights are packed before.
     """
 
     WAYS: ClassVar[tuple[str, ...]] = ("seernet", "spl", "drfmp")
@@ -68,8 +67,8 @@ class WayTimes:
 
     @property
     def dense(self) -> Timing:
-        """The faster dense one."""
-        return min((self.times[name] for name in DENSE), key=lambda timing: timing.median_ms)
+        """The fastest dense one."""
+        return min((self.times[name] for name in DENSE if name in self.times), key=lambda timing: timing.median_ms)
 
 
 def way_times(
@@ -104,13 +103,9 @@ def way_times(
         When `stop` said so.
     """
     x, shortcut = layer.input, layer.residual
-    ways: dict[str, Callable[[], object]] = {
-        name: dense_run(layer, layout)
-        for name, layout in zip(DENSE, (torch.contiguous_format, torch.channels_last), strict=True)
-    }
+    ways: dict[str, Callable[[], object]] = {**dense_runs(layer)}
     if seernet.refusal(layer) is None:
-        low_bit = seernet.prepare(layer, bits)
-        ways["seernet"] = lambda: low_bit(x, shortcut)
+        ways["seernet"] = seernet_run(layer, bits)
     if spl.refusal(layer) is None:
         pruned = spl.prepare(layer, prune_ratio)
         ways["spl"] = lambda: pruned(x, shortcut)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from seerlab import seernet, spl
-from seerlab.engine.timing import DENSE, dense_run
+from seerlab.engine.timing import dense_runs, predict_run
 from seerlab.kernels.srmm import SPARSE_SHARE, PrunedRows, pack_pruned, pixel_rows, pruned_product
 from seerlab.layers import ConvLayer
 from seerlab.masks import truth_of
@@ -350,16 +350,14 @@ class PredictorStudy:
         wanted = [self.point(*key) for key in keys]
         ways: dict[Key, list[str]] = {}
         with plain_mode():
-            calls: dict[str, Callable[[], object]] = {
-                "dense_nchw": dense_run(self.layer, torch.contiguous_format),
-                "dense_channels_last": dense_run(self.layer, torch.channels_last),
-            }
+            dense_calls = dense_runs(self.layer)
+            calls: dict[str, Callable[[], object]] = {**dense_calls}
             for point in wanted:
                 named = {f"{point.method} {point.setting} {way}": call for way, call in self._ways(point).items()}
                 ways[point.method, point.setting] = list(named)
                 calls |= named
             measured = interleaved(calls, repeats=REPEATS, warmup=WARMUP, stop=stop)
-        dense = min(measured[name].median_ms for name in DENSE)
+        dense = min(measured[name].median_ms for name in dense_calls)
         with self._lock:
             for point in wanted:
                 key = (point.method, point.setting)
@@ -371,8 +369,7 @@ class PredictorStudy:
         """Ways to make one prediction, from the float input to the mask; weights are packed beforehand."""
         x, shortcut = self.layer.input, self.layer.residual
         if point.method == "seernet":
-            low_bit = self._low_bit(int(point.setting))
-            return {"integers": lambda: low_bit.mask(x, shortcut)}
+            return {"integers": predict_run(self.layer, int(point.setting))}
         predictor = self._pruned(point.setting)
         ways: dict[str, Callable[[], object]] = {"zeros": lambda: predictor.mask(x, shortcut)}
         kept = predictor.weights.kept

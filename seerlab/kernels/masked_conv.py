@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import _masked_conv
+from .checks import check_bias, check_bounds, check_output, check_tensor, check_weight, output_shape
 from .implementation import wants_reference
 from .simd import level_index
 from .threads import run_blocks
@@ -87,13 +88,7 @@ def pack_weights(weight: Tensor, groups: int = 1) -> PackedWeights:
     ValueError
         If `weight` is not four-dimensional or has an empty axis, or if `groups` does not divide K.
     """
-    _check_tensor("weight", weight, torch.float32, 4)
-    if 0 in weight.shape:
-        raise ValueError(
-            f"weight has shape {_shape(weight)}; every axis of (K, C/g, R, S) must have at least one element"
-        )
-    if groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"groups={groups} does not divide the {weight.shape[0]} output channels of the weight")
+    check_weight(weight, groups)
     weight = weight.detach().clone(memory_format=torch.contiguous_format)
     filters, channels, *kernel_size = weight.shape
     products = channels * kernel_size[0] * kernel_size[1]
@@ -171,8 +166,7 @@ def masked_conv2d(
     """
     reference = wants_reference(implementation)
     shape = _checked_output_shape(x, weights, bias, mask, stride, padding, dilation, addend)
-    if not lower <= upper:
-        raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
+    check_bounds(lower, upper)
     x, bias = x.detach(), bias.detach()
     if addend is not None:
         addend = addend.detach()
@@ -243,26 +237,6 @@ def _balanced(length: int, limit: int) -> int:
     return math.ceil(length / math.ceil(length / limit))
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(map(str, tensor.shape))}{',' if tensor.ndim == 1 else ''})"
-
-
-def _check_tensor(name: str, value: object, dtype: torch.dtype, ndim: int) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is {type(value).__name__}; give a torch.Tensor of {dtype}")
-    if value.dtype != dtype:
-        raise TypeError(f"{name} has dtype {value.dtype}; convert it to {dtype}")
-    if value.device.type != "cpu":
-        raise TypeError(f"{name} is on device {value.device}; move it to the CPU")
-    if value.ndim != ndim:
-        raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
-
-
-def _checked_pair(name: str, pair: tuple[int, int], least: int) -> None:
-    if len(pair) != 2 or min(pair) < least:
-        raise ValueError(f"{name}={pair}; give two integers, vertical and horizontal, of at least {least}")
-
-
 def _checked_output_shape(
     x: Tensor,
     weights: PackedWeights,
@@ -276,35 +250,11 @@ def _checked_output_shape(
     """Return (N, K, P, Q) if all arguments fit together."""
     if not isinstance(weights, PackedWeights):
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
-    _check_tensor("x", x, torch.float32, 4)
-    _check_tensor("bias", bias, torch.float32, 1)
-    _check_tensor("mask", mask, torch.bool, 4)
-    _checked_pair("stride", stride, 1)
-    _checked_pair("padding", padding, 0)
-    _checked_pair("dilation", dilation, 1)
-    weight = weights.weight
-    filters, channels, *kernel_size = weight.shape
-    if x.shape[1] != channels * weights.groups:
-        raise ValueError(
-            f"x has shape {_shape(x)} and weight {_shape(weight)} with groups={weights.groups}: "
-            f"the weight needs {channels * weights.groups} input channels"
-        )
-    if bias.shape[0] != filters:
-        raise ValueError(f"bias has shape {_shape(bias)} and weight {_shape(weight)}: give one bias per output channel")
-    extent = [(kernel - 1) * step + 1 for kernel, step in zip(kernel_size, dilation, strict=True)]
-    padded = [size + 2 * pad for size, pad in zip(x.shape[2:], padding, strict=True)]
-    if extent[0] > padded[0] or extent[1] > padded[1]:
-        raise ValueError(
-            f"the kernel covers {extent[0]} x {extent[1]} and the padded input is only {padded[0]} x {padded[1]} "
-            f"(x {_shape(x)}, weight {_shape(weight)}, padding {padding}, dilation {dilation}); pad more"
-        )
-    height, width = ((size - cover) // step + 1 for size, cover, step in zip(padded, extent, stride, strict=True))
-    shape = (x.shape[0], filters, height, width)
-    for name, value in (("mask", mask), ("addend", addend)):
-        if value is not None and tuple(value.shape) != shape:
-            raise ValueError(
-                f"{name} has shape {_shape(value)} and the output of the convolution is {shape}; they must agree"
-            )
+    check_tensor("mask", mask, torch.bool, 4)
+    shape = output_shape(x, weights.weight, weights.groups, stride, padding, dilation)
+    check_bias(bias, weights.weight)
+    check_output("mask", mask, shape)
+    check_output("addend", addend, shape)
     if addend is not None:
-        _check_tensor("addend", addend, torch.float32, 4)
+        check_tensor("addend", addend, torch.float32, 4)
     return shape

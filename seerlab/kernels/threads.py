@@ -86,9 +86,13 @@ def team(threads: int | None = None) -> tuple[int, int]:
         Of the entry to a parallel region of torch's OpenMP runtime; 0 where there is none, and plain threads serve.
     threads : int
     """
+    return _torch_parallel_address(), torch.get_num_threads() if threads is None else max(1, threads)
+
+
+@functools.cache  # the look-up takes a microsecond, and thirty with cold caches
+def _torch_parallel_address() -> int:
     parallel = _torch_parallel()
-    address = ctypes.cast(parallel, ctypes.c_void_p).value if parallel is not None else 0
-    return address or 0, torch.get_num_threads() if threads is None else max(1, threads)
+    return 0 if parallel is None else ctypes.cast(parallel, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
 @functools.cache

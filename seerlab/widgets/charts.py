@@ -23,8 +23,10 @@ MARKER, MARKER_CURRENT = 6, 13
 PER_CENT = 100.0
 # Shorter than the panel's: a fifth of the width is all there is beside the bars.
 TIME_LABELS = {
-    "dense_nchw": "dense",
+    "dense_nchw": "torch",
     "dense_channels_last": "channels last",
+    "winograd": "Winograd",
+    "input_sparse": "skip zeros",
     "predict": "predict",
     "masked": "masked",
     "seernet": "SeerNet",
@@ -151,15 +153,15 @@ class Charts:
     def show_times(self, timings: LayerTimings | None) -> None:
         """Draw the times with their quartiles; None empties the chart."""
         labels = list(TIME_LABELS.values())
-        times = [] if timings is None else [timings.times[name] for name in LayerTimings.LABELS]
+        times = [None if timings is None else timings.times.get(name) for name in LayerTimings.LABELS]
         with self.widget.batch_update():
             self._times.y = labels
-            self._times.x = [time.median_ms for time in times] if times else [None] * len(labels)
+            self._times.x = [time and time.median_ms for time in times]
             self._times.error_x = {
                 "type": "data",
                 "symmetric": False,
-                "array": [time.high_ms - time.median_ms for time in times],
-                "arrayminus": [time.median_ms - time.low_ms for time in times],
+                "array": [time and time.high_ms - time.median_ms for time in times],
+                "arrayminus": [time and time.median_ms - time.low_ms for time in times],
                 "color": "#808080",
             }
             winner = None if timings is None else timings.winner

@@ -107,16 +107,18 @@ def _times(timings: LayerTimings | None, running: bool) -> str:
     missing = MEASURING if running else NOTHING
     rows = []
     for name, label in LayerTimings.LABELS.items():
-        timing = None if timings is None else timings.times[name]
+        timing = None if timings is None else timings.times.get(name)
         if timing is None:
-            rows.append(_row(label, missing, ""))
+            rows.append(_row(label, missing if timings is None else NOTHING, ""))
         else:
             spread = f"{milliseconds(timing.low_ms)}–{milliseconds(timing.high_ms)}"
             strong = timings is not None and name == timings.winner
             rows.append(_row(label, f"{milliseconds(timing.median_ms)} ms", spread, strong=strong))
     caption = "Time" if timings is None else f"Time, {threads(timings.threads)}: median, quartiles"
     verdict = missing if timings is None else timings.sentence
-    note = "Quantising and pooling included; weights packed beforehand."
+    note = "Encoding, quantising and pooling included; weights packed beforehand."
+    if timings is not None:
+        note += f" SeerNet: {timings.kernels}."
     return f'{_table(caption, rows)}<p class="seerlab-note">{note}</p><p class="seerlab-verdict">{escape(verdict)}</p>'
 
 

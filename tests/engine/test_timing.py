@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seerlab.engine.timing import LayerTimings, dense_run, layer_timings
-from seerlab.layers import RELU, ConvLayer, MaxPool, Residual
+from seerlab import seernet
+from seerlab.engine.timing import FAST, STUDY, LayerTimings, _Fast, _Study, dense_run, fast_run, layer_timings
+from seerlab.kernels.packed_mask import unpack_mask
+from seerlab.layers import RELU, Activation, ConvLayer, MaxPool, Residual
 from seerlab.measure import Interrupted, Timing
 
 
@@ -23,21 +25,42 @@ def layer(request):
     )
 
 
-def timings(predict, masked, total, nchw=10.0, channels_last=8.0, spread=0.1):
+def timings(predict, masked, total, nchw=10.0, channels_last=8.0, spread=0.1, **more):
     medians = {
         "dense_nchw": nchw,
         "dense_channels_last": channels_last,
         "predict": predict,
         "masked": masked,
         "seernet": total,
+        **more,
     }
     times = {name: Timing(value, value - spread, value + spread, 9, 2) for name, value in medians.items()}
-    return LayerTimings("layer", 4, 0, times, 0.9)
+    return LayerTimings("layer", 4, 0, times, 0.9, FAST)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_dense_baseline_computes_the_whole_layer(layer, layout):
     torch.testing.assert_close(dense_run(layer, layout)(), layer.output)
+
+
+@pytest.mark.parametrize("method", ["winograd", "input_sparse"])
+def test_the_fast_ways_compute_the_whole_layer(layer, method):
+    torch.testing.assert_close(fast_run(layer, method)(), layer.output, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pool_or_activation_that_the_kernels_do_not_know_is_done_after_them():
+    steps = (Activation("tanh", torch.tanh), MaxPool((3, 3), (2, 2)))
+    layer = ConvLayer("layer", torch.randn(16, 8, 3, 3), torch.randn(16), torch.rand(1, 8, 12, 12), steps=steps)
+    torch.testing.assert_close(fast_run(layer, "winograd")(), layer.output, rtol=1e-4, atol=1e-4)
+
+
+def test_a_way_that_does_not_treat_the_layer_is_left_out():
+    weight = torch.randn(16, 1, 3, 3)
+    layer = ConvLayer("layer", weight, torch.randn(16), torch.rand(1, 16, 12, 12), groups=16, steps=(RELU,))
+    found = layer_timings(layer, repeats=1)
+    assert "winograd" not in found.times
+    assert found.kernels == STUDY
+    assert found.sentence
 
 
 def test_dense_baseline_leaves_the_layers_tensors_alone(layer):
@@ -58,11 +81,22 @@ def test_every_part_is_timed_with_the_threads_stated(layer):
     assert found.summary()["winner"] in {*LayerTimings.LABELS, "none"}
 
 
-def test_predicted_sparsity_is_that_of_the_mask(layer):
-    from seerlab import seernet
+@pytest.mark.parametrize(("bits", "kernels"), [(1, STUDY), (2, FAST), (3, FAST), (5, FAST), (8, FAST)])
+def test_predicted_sparsity_is_that_of_the_mask(layer, bits, kernels):
+    mask = seernet.predict(layer, bits, margin=5).mask
+    found = layer_timings(layer, bits, 5, repeats=1)
+    assert found.kernels == kernels
+    assert found.predicted_sparsity == pytest.approx(1 - float(mask.float().mean()))
 
-    mask = seernet.predict(layer, 3, margin=5).mask
-    assert layer_timings(layer, 3, 5, repeats=1).predicted_sparsity == pytest.approx(1 - float(mask.float().mean()))
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_fast_kernels_predict_and_compute_what_the_study_kernels_do(layer, bits):
+    fast, study = _Fast(layer, bits, 3), _Study(layer, bits, 3)
+    mask = fast.predict()
+    assert torch.equal(unpack_mask(mask, layer.out_channels), study.predict())
+    assert fast.kept(mask) == study.kept(study.predict())
+    torch.testing.assert_close(fast.run(), study.run(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fast.compute(mask), study.run(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_measurement_stops_when_asked(layer):
@@ -78,6 +112,20 @@ def test_the_faster_dense_baseline_is_the_one_compared_with():
     assert found.sentence.startswith("Sparse is 2.00 times as fast here")
 
 
+def test_our_own_dense_way_is_one_to_compare_with():
+    found = timings(2, 1, 4, winograd=3.0)
+    assert (found.best_dense, found.winner) == ("winograd", "winograd")
+    assert "Sparse is slower here, 1.33 times the best dense time (Winograd, ours)" in found.sentence
+
+
+def test_skipping_zero_inputs_can_win():
+    found = timings(2, 1, 4, input_sparse=2.0)
+    assert found.winner == "input_sparse"
+    assert found.sentence.startswith(
+        "The winner here skips zero inputs: 4.00 times as fast as the best dense way (torch, channels last)"
+    )
+
+
 def test_a_slower_sparse_path_is_said_to_be_slower_and_why():
     found = timings(6, 8, 16)
     assert found.winner == "dense_channels_last"
@@ -89,7 +137,7 @@ def test_a_slower_sparse_path_is_said_to_be_slower_and_why():
 
 def test_overlapping_quartiles_have_no_winner_in_words():
     found = timings(4, 3.9, 7.9, spread=0.5)
-    assert found.sentence.startswith("No clear winner")
+    assert found.sentence.startswith("No clear winner here: SeerNet in all and torch, channels last overlap")
     assert found.winner is None
     assert found.summary()["winner"] == "none"
 

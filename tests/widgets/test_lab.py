@@ -17,7 +17,7 @@ from torch import nn
 import seerlab as sl
 from seerlab.engine import session as engine_session
 from seerlab.engine.session import RANDOM
-from seerlab.engine.timing import layer_timings
+from seerlab.engine.timing import LayerTimings, layer_timings
 from seerlab.widgets import lab as lab_module
 from seerlab.widgets.lab import Lab
 
@@ -124,7 +124,7 @@ def test_controls_may_be_moved_from_another_thread(small):
 def test_panel_says_measuring_until_the_times_are_there(small):
     settle(small)
     small._lab_take_timings(None, measuring=True)
-    assert small._lab_panel.value.count("measuring…") == 6
+    assert small._lab_panel.value.count("measuring…") == len(LayerTimings.LABELS) + 1
     rows = small._lab_panel.value.count("<tr")
     small.measure()
     assert "measuring…" not in small._lab_panel.value

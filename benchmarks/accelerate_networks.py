@@ -1,0 +1,132 @@
+"""Time of whole networks: torch as it comes, channels_last, frozen by torch.jit, ONNX Runtime, and `sl.accelerate`; one thread.
+
+Run with ``python benchmarks/accelerate_networks.py [NAME ...]``; ONNX Runtime is timed where ``onnx`` and ``onnxruntime`` can be imported, and
+trained SqueezeNets and photographs are used where ``SEERLAB_DATA`` has them. Prints a markdown table of medians in ms, the calls interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import seerlab as sl
+from seerlab.measure import interleaved
+
+COLUMNS = ("torch", "channels_last", "jit", "onnxruntime", "accelerate")
+NETWORKS = ("vgg16_stack", "resnet18", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "vgg9_cifar10")
+
+
+def photograph() -> Image.Image | None:
+    folder = os.environ.get("SEERLAB_DATA")
+    pictures = sorted(Path(folder).glob("images/imagenet1k-sample/**/*.[jJ]*")) if folder else []
+    return Image.open(pictures[0]).convert("RGB") if pictures else None
+
+
+def network(name: str) -> tuple[str, nn.Module, Tensor]:
+    """Label, model and input."""
+    if name == "vgg16_stack":
+        net = sl.load("vgg16", weights=None)
+        label, model = "VGG-16 conv stack (random weights)", net.model.features
+    elif name == "vgg9_cifar10":
+        net = sl.load(name)
+        label, model = "VGG-9, trained", net.model
+    else:
+        try:
+            net = sl.load(name) if name.startswith("squeezenet") else sl.load(name, weights=None)
+        except (OSError, ValueError):
+            net = sl.load(name, weights=None)
+        label, model = f"{name}, {'trained' if net.weights else 'random weights'}", net.model
+    picture = photograph()
+    return label, model.eval(), net.preprocess(sl.sample_images()["cat"] if picture is None else picture)
+
+
+def frozen(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(model, x)))
+    for _ in range(3):
+        module(x)
+    return lambda: module(x)
+
+
+def onnx_runtime(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError:
+        return None
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (x,), file, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    name, array = session.get_inputs()[0].name, x.numpy()
+    return lambda: session.run(None, {name: array})
+
+
+def row(name: str, repeats: int, details: bool) -> str:
+    label, model, x = network(name)
+    x_last = x.contiguous(memory_format=torch.channels_last)
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    fast = sl.accelerate(model, x, progress=False)
+    with torch.no_grad():
+        expected = model(x)
+        error = float((fast(x) - expected).abs().max() / expected.abs().max())
+        assert error < 1e-4, f"{label}: deviates by {error:.1e}"
+        runs = {
+            "torch": lambda: model(x),
+            "channels_last": lambda: last(x_last),
+            "jit": frozen(model, x),
+            "onnxruntime": onnx_runtime(model, x),
+            "accelerate": lambda: fast(x),
+        }
+        times = interleaved({key: run for key, run in runs.items() if run is not None}, repeats=repeats, warmup=2)
+    if details:
+        print(fast.plan.drop(columns="why").round(3).to_string())
+        print(fast)
+    ms = {key: timing.median_ms for key, timing in times.items()}
+    others = min(value for key, value in ms.items() if key != "accelerate")
+    cells = [f"{ms[key]:.2f}" if key in ms else "-" for key in COLUMNS]
+    ratios = [
+        ms["torch"] / ms["accelerate"],
+        ms.get("onnxruntime", float("nan")) / ms["accelerate"],
+        others / ms["accelerate"],
+    ]
+    figures = fast.summary()
+    return f"| {label} | {' | '.join(cells)} | {' | '.join(f'{r:.2f}' for r in ratios)} | {error:.0e} | {figures['memory_ratio']:.2f} | {figures['seconds']:.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=NETWORKS,
+        metavar="NAME",
+        help=f"of {', '.join(NETWORKS)}, or any in sl.list_networks()",
+    )
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--plan", action="store_true", help="print each plan as well")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [row(name, given.repeats, given.plan) for name in given.names]
+    print(
+        f"| network | {' | '.join(COLUMNS)} | over torch | over ONNX Runtime | over the best | error | memory | s to plan |"
+    )
+    print("|---" * 12 + "|")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Types of the compiled output-sparse convolution, see ``ext/output_sparse_conv/_output_sparse_conv.pyx``."""
+
+def convolve(
+    level: int,
+    team: tuple[int, int],
+    shape: tuple[int, ...],
+    kernel_size: tuple[int, int],
+    size: tuple[int, int, int],
+    groups: int,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    x: int,
+    x_steps: tuple[int, int, int],
+    weights: int,
+    bias: int,
+    words: int,
+    words_steps: tuple[int, int, int],
+    addend: int,
+    addend_steps: tuple[int, int, int],
+    out: int,
+    out_steps: tuple[int, int, int],
+    bounds: tuple[float, float, float],
+    pool: bool,
+    plan: tuple[int, int, int, int],
+) -> None: ...
