@@ -91,7 +91,9 @@ def main() -> None:
     with thread_count(options.threads):
         for level in options.levels:
             for masks in options.masks:
-                print(f"\n{level}, {masks} masks, {options.threads} thread(s), ms (times faster than the better torch)\n")
+                print(
+                    f"\n{level}, {masks} masks, {options.threads} thread(s), ms (times faster than the better torch)\n"
+                )
                 print("| layer | torch NCHW / NHWC | " + " | ".join(f"mask {d}" for d in DENSITIES) + " |")
                 print("|---|---|" + "---|" * len(DENSITIES))
                 with use_level(level):

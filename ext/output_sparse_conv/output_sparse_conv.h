@@ -188,8 +188,11 @@ static inline void form_groups(const SparseScratch& s, int64_t filter, int64_t p
   }
 }
 
-// Maximum as in torch's max-pool: NaN wins.
-static inline float pooled(float old, float value) noexcept { return old >= value || old != old ? old : value; }
+// Maximum as in torch's max-pool: NaN wins. The comparison that may go either way is a maxss instead of a branch.
+static inline float pooled(float old, float value) noexcept {
+  const float larger = value > old ? value : old;
+  return value != value ? value : larger;
+}
 
 // Collect the results of the 16 output channels from `filter` on in `block`; `from` advances.
 static inline void scatter_sums(const OutputSparseConv& conv, const Tile& t, const SparseScratch& s, int64_t filter,

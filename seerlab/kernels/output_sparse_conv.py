@@ -56,7 +56,7 @@ class PackedOutputSparse:
 
 
 def supports(
-    weight_shape: tuple[int, int, int, int], *, groups: int = 1, stride: Pair = (1, 1), dilation: Pair = (1, 1)
+    weight_shape: tuple[int, ...], *, groups: int = 1, stride: Pair = (1, 1), dilation: Pair = (1, 1)
 ) -> str | None:
     """Say why a layer cannot be computed here.
 
@@ -239,7 +239,7 @@ def output_sparse_conv2d(
         level_index(),
         team(threads),
         tuple(x.shape),
-        weight_shape[2:],
+        (weight_shape[2], weight_shape[3]),
         (filters, rows, columns),
         groups,
         stride,
@@ -250,7 +250,7 @@ def output_sparse_conv2d(
         weights.packed.data_ptr(),
         weights.bias.data_ptr(),
         mask.data_ptr(),
-        mask.stride()[:3],
+        (mask.stride(0), mask.stride(1), mask.stride(2)),
         address,
         addend_steps,
         out.data_ptr(),

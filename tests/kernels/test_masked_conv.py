@@ -1,7 +1,6 @@
 """Masked convolution: every implementation and instruction set against a dense convolution in float64."""
 
 import contextlib
-import dataclasses
 import math
 import threading
 
@@ -9,13 +8,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn.functional import conv2d
 
 from seerlab.kernels.masked_conv import Axis, masked_conv2d, pack_weights
 from seerlab.kernels.simd import LEVELS, available_levels, use_level
 
-UNIT = 2.0**-24  # rounding of one float32 operation, relative
+from .masked_layer import MaskedLayer
 
 PATHS = ("reference", *LEVELS)
 
@@ -39,35 +37,12 @@ def path(name):
     return run
 
 
-@dataclasses.dataclass
-class Case:
-    """One layer, its mask, and what a dense float64 convolution says."""
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor
-    mask: Tensor
-    addend: Tensor | None
-    groups: int
-    geometry: dict
+class Case(MaskedLayer):
+    """A layer as `masked_conv2d` takes it."""
 
     def run(self, convolve, **kwargs):
         weights = pack_weights(self.weight, self.groups)
         return convolve(self.x, weights, self.bias, self.mask, addend=self.addend, **self.geometry, **kwargs)
-
-    def dense(self):
-        # NCHW copies: torch 2.13 crashes on channels_last inputs where whole kernels lie in the padding
-        x = self.x.double().clone(memory_format=torch.contiguous_format)
-        y = conv2d(x, self.weight.double(), self.bias.double(), groups=self.groups, **self.geometry)
-        return y if self.addend is None else y + self.addend.double()
-
-    def tolerance(self):
-        """Bound of the rounding error: one rounding per product and per addition, of sums of absolute values."""
-        size = Case(
-            self.x.abs(), self.weight.abs(), self.bias.abs(), self.mask, self.addend, self.groups, self.geometry
-        )
-        size.addend = None if self.addend is None else self.addend.abs()
-        return (2 * self.weight[0].numel() + 2) * UNIT * size.dense()
 
 
 def make_case(

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn.functional import conv2d
 
 from seerlab.kernels import _output_sparse_conv
@@ -16,7 +15,7 @@ from seerlab.kernels.output_sparse_conv import output_sparse_conv2d, pack_weight
 from seerlab.kernels.packed_mask import pack_mask
 from seerlab.kernels.simd import LEVELS, available_levels, use_level
 
-UNIT = 2.0**-24  # rounding of one float32 operation, relative
+from .masked_layer import MaskedLayer
 
 PATHS = ("reference", *LEVELS)
 
@@ -48,16 +47,9 @@ def windows_max(y):
 
 
 @dataclasses.dataclass
-class Case:
-    """One layer, its mask, and what a dense float64 convolution says."""
+class Case(MaskedLayer):
+    """A layer as `output_sparse_conv2d` takes it."""
 
-    x: Tensor
-    weight: Tensor
-    bias: Tensor
-    mask: Tensor
-    addend: Tensor | None
-    groups: int
-    geometry: dict
     pool: bool = False
 
     def run(self, convolve, **kwargs):
@@ -65,20 +57,6 @@ class Case:
         return convolve(
             self.x, weights, pack_mask(self.mask), addend=self.addend, pool=self.pool, **self.geometry, **kwargs
         )
-
-    def dense(self, x=None, weight=None, bias=None, addend=None):
-        # NCHW copies: torch 2.13 crashes on channels_last inputs where whole kernels lie in the padding
-        x = (self.x if x is None else x).double().clone(memory_format=torch.contiguous_format)
-        weight, bias = self.weight if weight is None else weight, self.bias if bias is None else bias
-        y = conv2d(x, weight.double(), bias.double(), groups=self.groups, **self.geometry)
-        addend = self.addend if addend is None else addend
-        return y if addend is None else y + addend.double()
-
-    def tolerance(self):
-        """Bound of the rounding error: one rounding per product and per addition, of sums of absolute values."""
-        addend = None if self.addend is None else self.addend.abs()
-        size = self.dense(self.x.abs(), self.weight.abs(), self.bias.abs(), addend)
-        return (2 * self.weight[0].numel() + 2) * UNIT * size
 
     def check(self, y, lower=-math.inf, upper=math.inf, fill=0.0):
         """Marked outputs within the rounding bound, all others exactly `fill`."""
