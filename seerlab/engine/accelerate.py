@@ -29,7 +29,8 @@ from seerlab.measure import Timing, interleaved
 
 TOLERANCE = 1e-4  # largest deviation of an exact way, relative to the largest value
 REPEATABLE = 1e-6  # two runs of one deterministic model agree at least so well
-ROUND_MS = 50.0  # timed work per way and layer: many repeats of small layers, few of large ones
+ROUND_MS = 50.0  # work per way and layer while timing: many repeats of small layers, few of large ones
+PLAN_MS = 1500.0  # and per way over all layers, so that networks of a hundred layers take seconds as well
 REPEATS = (3, 15)
 HOPELESS = 1.5  # a way that takes this many times as long as the best one in the first round is not timed further
 LEAST_FLOATS, MOST_FLOATS = (
@@ -189,6 +190,7 @@ class _Planner:
         self.names = names
         self.budget = False
         self.elsewhere = torch.zeros(0)
+        self.round_ms = ROUND_MS
         self.progress = progress
         self.choices: dict[str, _Choice] = {}
         self.others: dict[str, str] = {}
@@ -248,6 +250,7 @@ class _Planner:
                     else reasons[max(above, key=len)] if above else "the code around it calls it in a way of its own"
                 )  # fmt: skip
         self.elsewhere = torch.zeros(self.cache_floats())
+        self.round_ms = min(ROUND_MS, PLAN_MS / max(sum(len(layout.chains) for layout, _ in layouts), 1))
         total = sum(len(layout.chains) for layout, _ in layouts)
         with tqdm(total=total, desc="accelerate", disable=not self.progress, leave=False) as bar:
             for layout, inputs in layouts:
@@ -291,7 +294,7 @@ class _Planner:
         runs |= {name: _run(Fused(name, conv, chain.pool), x, addend) for name, (conv, _) in choice.ways.items()}
         guesses = self.guesses(chain)
         runs |= {name: _run(Fused(name, conv, chain.pool), x, addend) for name, conv in guesses.items()}
-        times = _times(runs, self.elsewhere)
+        times = _times(runs, self.elsewhere, self.round_ms)
         choice.before = times.pop(MODEL)
         if guesses:
             name = min(guesses, key=lambda name: times[name])
@@ -459,7 +462,7 @@ def _computed_share(conv: PreparedConv2d, x: Tensor, addend: Tensor | None) -> f
     return float((conv(x, addend) != 0).float().mean())
 
 
-def _times(runs: dict[str, Callable[[], object]], elsewhere: Tensor) -> dict[str, float]:
+def _times(runs: dict[str, Callable[[], object]], elsewhere: Tensor, round_ms: float) -> dict[str, float]:
     """Median times in ms: one round of all, then more of those that can still win, and of the model's own.
 
     In a network the other layers have pushed a layer's weights out of the caches: before every call `elsewhere` is written.
@@ -472,7 +475,7 @@ def _times(runs: dict[str, Callable[[], object]], elsewhere: Tensor) -> dict[str
     left = [name for name in runs if name == MODEL or first[name].median_ms <= HOPELESS * best]
     low, high = REPEATS
     between = min(first[f"before {name}"].median_ms for name in runs)
-    repeats = min(max(round(ROUND_MS / (best + between)), low), high)
+    repeats = min(max(round(round_ms / (best + between)), low), high)
     again = {key: cold[key] for name in left for key in (f"before {name}", name)}
     timings: dict[str, Timing] = first | interleaved(again, repeats=repeats, warmup=0)
     return {name: timings[name].median_ms for name in runs}
