@@ -38,13 +38,12 @@ def network(name: str) -> tuple[str, nn.Module, Tensor]:
         label, model = "VGG-16 conv stack (random weights)", net.model.features
     elif name == "vgg9_cifar10":
         net = sl.load(name)
-        label, model = "VGG-9, trained", net.model
+        label, model = f"{name}, {net.weights}", net.model
     else:
-        try:
-            net = sl.load(name) if name.startswith("squeezenet") else sl.load(name, weights=None)
-        except (OSError, ValueError):
-            net = sl.load(name, weights=None)
-        label, model = f"{name}, {'trained' if net.weights else 'random weights'}", net.model
+        folder = Path(os.environ.get("SEERLAB_DATA", "."), "weights")
+        files = sorted(folder.glob(f"{name}_*.safetensors")) if name.startswith("squeezenet") else []
+        net = sl.load(name, weights=files[0] if files else None)
+        label, model = f"{name}, {net.weights}", net.model
     picture = photograph()
     return label, model.eval(), net.preprocess(sl.sample_images()["cat"] if picture is None else picture)
 

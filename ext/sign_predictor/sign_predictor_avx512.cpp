@@ -4,6 +4,12 @@
 // Data      codes u8 channels-last; weights s8 [32 filters][tap or position][quad][2][16][4].
 // Loops     block of tiles > 32 filters > position > 14 tiles > quads, sums in registers (28 accumulators).
 // Registers 28 sums, 2 weights, 1 broadcast.
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 warns about the undefined operand inside its own intrinsics.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include <immintrin.h>
 
 #include <cfloat>

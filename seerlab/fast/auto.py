@@ -17,6 +17,11 @@ from .registry import METHODS
 
 SAMPLE = 1024  # inputs that are looked at: 3 us in all, and the density of independent zeros is then good to 1.5 %
 SHAPES_KEPT = 64
+# Below half a millisecond even the look takes 3 %, as its code and the sample come from far caches: look at every eighth input, unless the
+# last one was sparse, or nearly.
+SMALL_MACS = 200_000_000
+DENSE_CALLS = 7
+CLEARLY = 1.2
 CANDIDATES = (*costs.DENSE, costs.SPARSE)
 
 
@@ -88,6 +93,7 @@ class Auto(Packed):
         self._packed: dict[str, Packed] = {}
         self._choices: dict[tuple[object, ...], costs.Choice] = {}
         self._lock = threading.Lock()
+        self._dense_for = 0  # calls for which the input is taken to be as dense as the last one that was looked at
 
     @property
     def able(self) -> tuple[str, ...]:
@@ -134,5 +140,16 @@ class Auto(Packed):
 
     def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
         """Convolve by the method that suits the input."""
-        name = "masked" if epilogue.mask is not None else self.method_for(x)[0]
+        name = "masked" if epilogue.mask is not None else self._chosen(x)
         return self.packed(name).run(x, epilogue)
+
+    def _chosen(self, x: Tensor) -> str:
+        """As `method_for`, but small layers look only now and then at inputs that were dense the last time."""
+        choice = self.plan(x)
+        if self._dense_for > 0:
+            self._dense_for -= 1
+            return choice.dense
+        name, density = self.method_for(x)
+        if density is not None and density > CLEARLY * choice.break_even and self._geometry.macs(x.shape) < SMALL_MACS:
+            self._dense_for = DENSE_CALLS
+        return name

@@ -11,6 +11,7 @@ import seerlab as sl
 from seerlab.fast import CostTable, Geometry, calibration, costs
 from seerlab.fast.auto import Auto, estimated_density
 from seerlab.fast.costs import Measured, kind_of
+from seerlab.fast.method import Epilogue
 from seerlab.kernels import simd
 
 CURVE = ((0.1, 2.0), (0.5, 10.0), (0.9, 18.0))
@@ -210,3 +211,22 @@ def test_an_example_is_measured_instead_of_asking_a_table():
     assert conv.method_for(layer_input(0.5)) in (*costs.DENSE, "input_sparse")
     x = layer_input(0.5)
     assert torch.allclose(conv(x), torch.nn.functional.conv2d(x, torch.ones(16, 16, 3, 3), None, 1, 1), atol=1e-3)
+
+
+def test_small_layers_do_not_look_at_every_dense_input(monkeypatch):
+    auto = Auto(
+        torch.ones(16, 16, 3, 3), torch.zeros(16), Geometry(16, 16, (3, 3), padding=(1, 1)), table=table(direct=10.0)
+    )
+    looks = []
+    monkeypatch.setattr("seerlab.fast.auto.estimated_density", lambda x: looks.append(x) or float(x.mean()))
+    dense, sparse = layer_input(0.9), layer_input(0.1)
+    for _ in range(16):
+        auto.run(dense, Epilogue())
+    assert len(looks) == 2
+    for _ in range(3):
+        auto.run(sparse, Epilogue())
+    assert len(looks) == 5
+    monkeypatch.setattr("seerlab.fast.auto.SMALL_MACS", 0)
+    for _ in range(3):
+        auto.run(dense, Epilogue())
+    assert len(looks) == 8
