@@ -387,7 +387,7 @@ def test_what_cannot_be_predicted_is_refused_with_the_reason():
         (ValueError, "unknown kind 'fast'", {"weight": codes, "kind": "fast"}),
         (ValueError, "groups=2", {"weight": codes, "groups": 2}),
         (ValueError, "takes 1 to 6", {"weight": codes, "activation_bits": 7}),
-        (TypeError, "weight holds float32; convert it to int8", {"weight": codes.float()}),
+        (TypeError, "weight has dtype torch.float32; convert it to torch.int8", {"weight": codes.float()}),
         (TypeError, "weight holds int8; convert it to float32", {"weight": codes, "kind": "rounded"}),
         (ValueError, "3x3 kernel", {"weight": codes[:, :, :2]}),
         (ValueError, "transformed weights reach 144", {"weight": codes * 16}),
