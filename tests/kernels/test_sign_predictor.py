@@ -388,7 +388,7 @@ def test_what_cannot_be_predicted_is_refused_with_the_reason():
         (ValueError, "groups=2", {"weight": codes, "groups": 2}),
         (ValueError, "takes 1 to 6", {"weight": codes, "activation_bits": 7}),
         (TypeError, "weight has dtype torch.float32; convert it to torch.int8", {"weight": codes.float()}),
-        (TypeError, "weight holds int8; convert it to float32", {"weight": codes, "kind": "rounded"}),
+        (TypeError, "weight has dtype torch.int8; convert it to torch.float32", {"weight": codes, "kind": "rounded"}),
         (ValueError, "3x3 kernel", {"weight": codes[:, :, :2]}),
         (ValueError, "transformed weights reach 144", {"weight": codes * 16}),
         (ValueError, "holds -128", {"weight": codes * -128, "kind": "direct"}),
