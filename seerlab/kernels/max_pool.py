@@ -47,7 +47,7 @@ def max_pool2d(
         A channels_last tensor, or a slice of its channels, is read in place; any other layout is copied first.
     kernel_size, stride, padding, dilation : int or pair of int
         Vertical and horizontal. The stride is the kernel's size when not given; padding counts as minus infinity, and is at most half
-        the extent of the kernel.
+        the kernel's size.
     ceil_mode : bool
         Whether a last window may reach over the edge, as long as it begins inside the map or the padding before it.
     out : Tensor, shape (N, C, P, Q), float32, optional
@@ -86,6 +86,8 @@ def max_pool2d(
             f"out has strides {out.stride()}; neighbouring channels must be neighbours in memory: give a "
             "channels_last tensor or a slice of its channels"
         )
+    if not reads:
+        return out
     if reference:
         pooled = torch.nn.functional.max_pool2d(
             x.detach().contiguous(), kernel_size, stride, padding, dilation, ceil_mode
@@ -96,11 +98,29 @@ def max_pool2d(
         x = x.detach().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         source = _steps(x)
         assert source is not None
-    if reads:
-        _max_pool.max_pool(
-            level_index(), numbers, source, target, team(1 if threads is None and reads < THREAD_READS else threads)
-        )
+    workers = team(1 if threads is None and reads < THREAD_READS else threads)
+    _max_pool.max_pool(level_index(), numbers, source, target, workers)
     return out
+
+
+def output_shape(
+    shape: tuple[int, int, int, int] | tuple[int, ...],
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+) -> tuple[int, int, int, int]:
+    """Shape (N, C, P, Q) of the result for a map of shape (N, C, H, W); the settings are those of `max_pool2d`.
+
+    Raises
+    ------
+    ValueError
+        For shapes or settings that do not fit together.
+    """
+    if len(shape) != 4:
+        raise ValueError(f"a map of shape {shape}; it needs 4 axes")
+    return _geometry(shape, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode).shape
 
 
 def readable(x: Tensor) -> bool:
@@ -132,8 +152,8 @@ def _geometry(
     size = []
     for length, k, s, p, d in zip(shape[2:], kernel, steps, pads, gaps, strict=True):
         extent = (k - 1) * d + 1
-        if 2 * p > extent:
-            raise ValueError(f"padding={padding}; give at most half the extent of the kernel, which is {extent}")
+        if p > k // 2:
+            raise ValueError(f"padding={padding}; give at most half the kernel's size, which is {kernel_size}")
         room = length + 2 * p - extent
         count = (room + (s - 1 if ceil_mode else 0)) // s + 1
         if ceil_mode and (count - 1) * s >= length + p:
@@ -149,9 +169,7 @@ def _geometry(
 
 
 def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) == 1:
-        pair *= 2
+    pair = value if isinstance(value, tuple) else (value, value)
     if len(pair) != 2 or not all(isinstance(item, int) for item in pair) or min(pair) < least:
         raise ValueError(f"{name}={value!r}; give an integer of at least {least}, or two, vertical and horizontal")
     return pair[0], pair[1]

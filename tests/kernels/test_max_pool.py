@@ -48,7 +48,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
-@pytest.mark.parametrize("channels", [1, 3, 7, 8, 16, 31, 33, 64, 83, 144])
+@pytest.mark.parametrize("channels", [1, 7, 16, 33, 83])
 def test_equals_torch(path, setting, channels):
     for n, height, width in ((1, 13, 13), (2, 9, 16), (3, 7, 8)):
         x = random_map(n, channels, height, width)
@@ -57,15 +57,15 @@ def test_equals_torch(path, setting, channels):
         assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_random_settings(level, data):  # noqa: ARG001  # the level is forced by the fixture
+def test_random_settings(level, data):  # the level is forced by the fixture
     def pair(low, high):
         return data.draw(st.tuples(st.integers(low, high), st.integers(low, high)))
 
     kernel, stride, dilation = pair(1, 4), pair(1, 4), pair(1, 3)
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    padding = tuple(data.draw(st.integers(0, e // 2)) for e in extent)
+    padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     size = pair(1, 9)
     assume(all(s + 2 * p >= e for s, p, e in zip(size, padding, extent, strict=True)))
     ceil_mode = data.draw(st.booleans())
@@ -95,9 +95,9 @@ def test_every_place_of_a_nan_counts(path):
 
 
 def test_windows_without_an_element_are_minus_infinity(path):
-    x = random_map(1, 5, 1, 1)
-    y = max_pool2d(x, 2, 1, 2, 3, **path)
-    same(y, expected_of(x, 2, 1, 2, 3))
+    x = random_map(1, 5, 2, 2)
+    y = max_pool2d(x, 2, 1, 1, 3, **path)
+    same(y, expected_of(x, 2, 1, 1, 3))
     assert (y == -INF).any()
 
 
@@ -128,7 +128,7 @@ def test_output_beside_others(path):
     assert (wide[:, 25:] == 7).all()
 
 
-def test_nothing_outside_is_read_or_written(level):  # noqa: ARG001
+def test_nothing_outside_is_read_or_written(level):
     memory = torch.full((3, 6, 6, 21), NAN)
     memory[1] = torch.randn(6, 6, 21)
     x = memory.permute(0, 3, 1, 2)[1:2]
@@ -140,7 +140,7 @@ def test_nothing_outside_is_read_or_written(level):  # noqa: ARG001
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads(level, threads):  # noqa: ARG001
+def test_any_number_of_threads(level, threads):
     x = random_map(2, 64, 37, 41)
     same(max_pool2d(x, 3, 2, 1, threads=threads), expected_of(x, 3, 2, 1))
 
