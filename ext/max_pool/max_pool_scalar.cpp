@@ -8,12 +8,14 @@ namespace {
 struct Scalar {
   static constexpr int64_t kLanes = 1;
   float best = -std::numeric_limits<float>::infinity();
+  bool nan = false;
 
-  void meet(const float* x) noexcept {
-    if (*x > best || *x != *x) best = *x;  // nothing is above a NaN
+  void meet(const float* x) noexcept {  // without a branch, which nothing could predict
+    best = *x > best ? *x : best;
+    nan |= *x != *x;
   }
   void meet(const float* x, int64_t) noexcept { meet(x); }
-  void put(float* out) const noexcept { *out = best; }
+  void put(float* out) const noexcept { *out = nan ? std::numeric_limits<float>::quiet_NaN() : best; }
   void put(float* out, int64_t) const noexcept { put(out); }
 };
 
