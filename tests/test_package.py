@@ -130,6 +130,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         "_input_sparse_conv",
         "_integer_conv",
         "_masked_conv",
+        "_max_pool",
         "_output_sparse_conv",
         "_sign_predictor",
         "_srmm",

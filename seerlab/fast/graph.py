@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from seerlab.kernels.max_pool import max_pool2d, output_shape, readable
 from seerlab.layers import BatchNorm
 
 from .geometry import Geometry, geometry_of
@@ -131,8 +132,7 @@ class Fused(nn.Module):
                 return packed.run(x, Epilogue(conv.lower, conv.upper, addend, pool=True))
         if not self.pool:
             return conv(x, addend, out)
-        y = F.max_pool2d(conv(x, addend), 2)
-        return y if out is None else out.copy_(y)
+        return max_pool2d(conv(x, addend), 2, out=out)
 
     def _checked(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Shape of the convolution for an input that needs no attention of its own."""
@@ -154,6 +154,45 @@ class Fused(nn.Module):
     def extra_repr(self) -> str:
         """Name the layer and how it is computed."""
         return f"{self.name}: {self.conv.method}"
+
+
+class MaxPool(nn.Module):
+    """A max-pool as a node of a graph: without torch's indices, where neighbouring channels are neighbours in memory."""
+
+    def __init__(
+        self,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        ceil_mode: bool,
+    ) -> None:
+        super().__init__()
+        self.settings = (kernel_size, stride, padding, dilation, ceil_mode)
+        self.eval()
+
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pool, into `out` if it is given."""
+        if x.dtype is torch.float32 and x.device == CPU and x.dim() == 4 and (out is not None or readable(x)):
+            return max_pool2d(x, *self.settings, out=out)
+        if out is not None:
+            raise TypeError(f"maps of {x.dtype} where the example had {out.dtype}")
+        return F.max_pool2d(x, *self.settings)
+
+    @property
+    def halves(self) -> bool:
+        """Whether windows are 2x2 with stride 2, and what is left over is dropped."""
+        return self.settings == ((2, 2), (2, 2), (0, 0), (1, 1), False)
+
+    def canvas(self, x: Tensor, channels: int) -> Tensor:
+        """Uninitialised tensor for this pool's output and those of others beside it, `channels` in all."""
+        images, _, height, width = output_shape(tuple(x.shape), *self.settings)
+        return torch.empty((images, channels, height, width), memory_format=torch.channels_last)
+
+    def extra_repr(self) -> str:
+        """The settings, as torch writes them."""
+        kernel_size, stride, padding, dilation, ceil_mode = self.settings
+        return f"{kernel_size=}, {stride=}, {padding=}, {dilation=}, {ceil_mode=}"
 
 
 def simplify(graph: fx.Graph, parts: fx.GraphModule) -> None:
@@ -321,21 +360,38 @@ def _extend(chain: Chain, traced: Traced, shapes: Shapes, used: set[fx.Node]) ->
 
 def _pools(traced: Traced, node: fx.Node, end: fx.Node) -> bool:
     """Whether a node is a max-pool of 2x2 with stride 2 that drops what is left over."""
+    pool = _max_pool(traced, node)
+    return pool is not None and _argument(node, 0, "input", None) is end and pool.halves
+
+
+def _max_pool(traced: Traced, node: fx.Node) -> MaxPool | None:
+    """The max-pool of a node that hands out no indices and whose settings are constants."""
     if node.op == "call_module":
         part = traced.module.get_submodule(str(node.target))
-        if type(part) is not nn.MaxPool2d or peculiarity(part) is not None or part.return_indices:
-            return False
+        if type(part) is not nn.MaxPool2d or peculiarity(part) is not None or part.return_indices or node.kwargs:
+            return None
         settings = (part.kernel_size, part.stride, part.padding, part.dilation, part.ceil_mode)
     elif node.op == "call_function" and node.target in (F.max_pool2d, torch.max_pool2d):
         names = (("kernel_size", 0), ("stride", None), ("padding", 0), ("dilation", 1), ("ceil_mode", False))
         settings = tuple(_argument(node, 1 + i, name, default) for i, (name, default) in enumerate(names))
-        if _argument(node, 6, "return_indices", False) is not False or _argument(node, 0, "input", None) is not end:
-            return False
+        if _argument(node, 6, "return_indices", False) is not False:
+            return None
     else:
-        return False
-    kernel, stride, padding, dilation, ceil_mode = settings
-    two, zero, one = (2, (2, 2), [2, 2]), (0, (0, 0), [0, 0]), (1, (1, 1), [1, 1])
-    return kernel in two and stride in (*two, None, ()) and padding in zero and dilation in one and ceil_mode is False
+        return None
+    *sizes, ceil_mode = settings
+    kernel, stride, padding, dilation = (_pair(size) for size in sizes)
+    stride = kernel if sizes[1] is None or stride == () else stride
+    if not all(len(pair or ()) == 2 for pair in (kernel, stride, padding, dilation)) or not isinstance(ceil_mode, bool):
+        return None
+    return MaxPool(kernel, stride, padding, dilation, ceil_mode)  # type: ignore[arg-type]
+
+
+def _pair(value: Any) -> tuple[Any, ...] | None:
+    """One or two integers as a pair; None for what is computed while the model runs."""
+    items = (value,) if isinstance(value, int) else tuple(value) if isinstance(value, list | tuple) else (None,)
+    if not all(isinstance(item, int) for item in items):
+        return None
+    return items * 2 if len(items) == 1 else items
 
 
 def _norm(traced: Traced, node: fx.Node) -> Callable[[Tensor, Tensor], BatchNorm] | None:
@@ -492,6 +548,7 @@ def rewrite(
     graph.output(fx.node.map_arg(source.args[0], mapped.__getitem__))
     fast = fx.GraphModule(traced.module, graph)
     fused: dict[fx.Node, int] = {}
+    taken = {node for chain in chains if chain.name in convs for node in chain.nodes}
     for number, chain in enumerate(chains):
         if chain.name not in convs:
             _keep(graph, mapped[chain.nodes[0]], chain.geometry)
@@ -506,6 +563,18 @@ def rewrite(
             graph.erase_node(mapped[old])
             mapped[old] = node
         fused[node] = chain.geometry.out_channels
+    for number, old in enumerate(traced.module.graph.nodes):
+        pool = None if old in taken or len(shapes.get(old.name, ())) != 4 else _max_pool(traced, old)
+        if pool is None:
+            continue
+        fast.add_submodule(f"pool_{number}", pool)
+        end = mapped[old]
+        with graph.inserting_after(end):
+            node = graph.call_module(f"pool_{number}", (mapped[_argument(old, 0, "input", None)],))
+        end.replace_all_uses_with(node)
+        graph.erase_node(end)
+        mapped[old] = node
+        fused[node] = shapes[old.name][1]
     for old in traced.module.graph.nodes:
         if old.op == "call_function" and old.target in CONCATENATIONS:
             _join(graph, mapped[old], [shapes.get(node.name, ()) for node in old.all_input_nodes], fused)
@@ -571,7 +640,7 @@ def _join(graph: fx.Graph, node: fx.Node, shapes: list[tuple[int, ...]], fused: 
     graph.erase_node(node)
 
 
-def _canvas(fused: Fused, x: Tensor, channels: int) -> Tensor:
+def _canvas(fused: Fused | MaxPool, x: Tensor, channels: int) -> Tensor:
     return fused.canvas(x, channels)
 
 

@@ -126,10 +126,69 @@ def test_concatenated_branches_are_written_side_by_side():
     fast = accelerated(seeded(Fire()), picture(2, 3, 13, 11))
     code = fast.body.body.code
     assert "torch.cat" not in code
-    assert code.count("torch.narrow(") == 2
+    assert code.count("torch.narrow(") == 3  # two convolutions and the max-pool
     assert not any(isinstance(module, nn.Dropout) for module in fast.body.modules())
     for shape in ((1, 3, 9, 9), (3, 3, 16, 5)):
         agree(fast(picture(*shape)), Fire.forward(fast.model, picture(*shape)))
+
+
+class EveryPool(nn.Module):
+    """Max-pools of every kind: beside convolutions, after them, of what is no map, with indices, of a changed map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = conv(3, 8), conv(8, 8, stride=2), conv(16, 8, 1)
+        self.pool, self.overlap = nn.MaxPool2d(2), nn.MaxPool2d([3, 3], 2, 1)
+        self.indexed = nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x):
+        x = self.pool(x)
+        x = F.relu(self.stem(x))
+        x = torch.cat([self.overlap(x), self.one(x)[:, :, :, :]], 1)
+        x = self.two(x)
+        y = F.max_pool2d(x, kernel_size=(1, 2), stride=1, padding=(0, 1), dilation=1)
+        y.relu_()
+        z, _ = self.indexed(y)
+        flat = F.max_pool2d(z[0], 2)
+        return y, torch.max_pool2d(z, 2), flat, F.max_pool2d(x.double(), 3)
+
+
+def test_max_pools_run_without_indices():
+    fast = accelerated(seeded(EveryPool()), picture(2, 3, 28, 32))
+    kinds = [type(module).__name__ for module in fast.body.modules()]
+    assert kinds.count("MaxPool") == 4  # not the one with indices, of three axes, or of float64
+    assert kinds.count("MaxPool2d") == 1
+    for shape in ((1, 3, 32, 28), (3, 3, 40, 36)):
+        for ours, theirs in zip(fast(picture(*shape)), fast.model(picture(*shape)), strict=True):
+            agree(ours, theirs)
+    assert fast.fallbacks == 0
+
+
+def test_max_pools_after_convolutions_that_cannot_pool_and_side_by_side():
+    class Side(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.down = conv(3, 8), conv(8, 12, stride=2)
+            self.first, self.second = nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2)
+
+        def forward(self, x):
+            x = F.relu(self.stem(x))
+            x = torch.cat([self.first(x), F.relu(self.down(x)), F.max_pool2d(x, 2, ceil_mode=True)], 1)
+            return self.second(F.relu(x))
+
+    fast = accelerated(seeded(Side()), picture(2, 3, 16, 20))
+    assert fast.body.body.code.count("torch.narrow(") == 3
+    pooled = seeded(nn.Sequential(conv(3, 8, stride=2), nn.ReLU(), nn.MaxPool2d(2), conv(8, 8), nn.MaxPool2d(3, 1)))
+    fast = accelerated(pooled, picture(1, 3, 29, 30))
+    assert list(fast.plan["fused"]) == ["relu max_pool", ""]
+    assert fast(picture(1, 3, 29, 30).double().float()).shape == (1, 8, 5, 5)
+
+
+def test_max_pools_propagate_nan():
+    fast = accelerated(seeded(nn.Sequential(conv(3, 8, stride=2), nn.MaxPool2d(3, 2, 1))), picture(1, 3, 20, 20))
+    x = picture(1, 3, 20, 20)
+    x[0, 1, 9, 9] = float("nan")
+    assert torch.equal(fast(x).isnan(), fast.model(x).isnan())
 
 
 class Activations(nn.Module):
