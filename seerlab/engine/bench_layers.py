@@ -33,7 +33,7 @@ LAYER_METHODS = (
     "torch_channels_last",
     ONNX,
     "im2col",
-    "direct",
+    "onednn",
     "winograd",
     "input_sparse",
     "seernet",
