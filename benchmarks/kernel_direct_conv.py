@@ -28,6 +28,36 @@ LAYERS = (
 )  # fmt: skip
 
 
+def times_of(
+    channels: int, filters: int, size: int, kernel: int, stride: int, repeats: int, elsewhere: torch.Tensor | None
+) -> tuple[Geometry, dict[str, float]]:
+    """Check the result, and time all ways."""
+    padding = kernel // 2
+    weight, bias = torch.randn(filters, channels, kernel, kernel), torch.randn(filters)
+    x = torch.randn(1, channels, size, size).relu()
+    # The stems read the picture as it comes.
+    last = x if channels == 3 else x.contiguous(memory_format=torch.channels_last)
+    geometry = Geometry(channels, filters, (kernel, kernel), (stride, stride), (padding, padding))
+    ours, onednn = pack_weights(weight, bias), METHODS["onednn"].pack(weight, bias, geometry)
+    steps, borders = geometry.stride, geometry.padding
+    epilogue = Epilogue(0.0)
+    weight_last = weight.contiguous(memory_format=torch.channels_last)
+    calls: dict[str, Callable[[], torch.Tensor]] = {
+        "direct": lambda: direct_conv2d(last, ours, stride=steps, padding=borders, lower=0.0),
+        "torch": lambda: F.conv2d(x, weight, bias, stride, padding).relu_(),
+        "channels_last": lambda: F.conv2d(last, weight_last, bias, stride, padding).relu_(),
+        "onednn": lambda: onednn.run(last, epilogue),
+    }
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), stride, padding).relu()
+    error = float((calls["direct"]() - exact).abs().max() / exact.max())
+    assert error < 1e-5, error
+    runs: dict[str, Callable[[], object]] = {}
+    for name, call in calls.items():
+        runs |= {name: call} if elsewhere is None else {f"before {name}": lambda: elsewhere.add_(1.0), name: call}
+    times = interleaved(runs, repeats, warmup=2)
+    return geometry, {name: times[name].median_ms for name in calls}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=31)
@@ -35,39 +65,16 @@ def main() -> None:
     parser.add_argument("--warm", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    elsewhere = torch.zeros(8 << 20)
-    print(
-        "| layer | ms | GMAC/s | torch | torch channels_last | oneDNN prepared | over the best |\n|---|---|---|---|---|---|---|"
-    )
+    elsewhere = None if given.warm else torch.zeros(8 << 20)
+    print("| layer | ms | GMAC/s | torch | channels_last | oneDNN | over the best |")
+    print("|---|---|---|---|---|---|---|")
     for channels, filters, size, kernel, stride in LAYERS:
-        padding = kernel // 2
-        weight, bias = torch.randn(filters, channels, kernel, kernel), torch.randn(filters)
-        x = torch.randn(1, channels, size, size).relu()
-        # The stems read the picture as it comes.
-        last = x if channels == 3 else x.contiguous(memory_format=torch.channels_last)
-        geometry = Geometry(channels, filters, (kernel, kernel), (stride, stride), (padding, padding))
-        ours, onednn = pack_weights(weight, bias), METHODS["onednn"].pack(weight, bias, geometry)
-        numbers = {"stride": (stride, stride), "padding": (padding, padding)}
-        epilogue = Epilogue(0.0)
-        weight_last = weight.contiguous(memory_format=torch.channels_last)
-        calls: dict[str, Callable[[], torch.Tensor]] = {
-            "direct": lambda: direct_conv2d(last, ours, lower=0.0, **numbers),
-            "torch": lambda: F.conv2d(x, weight, bias, stride, padding).relu_(),
-            "channels_last": lambda: F.conv2d(last, weight_last, bias, stride, padding).relu_(),
-            "onednn": lambda: onednn.run(last, epilogue),
-        }
-        exact = F.conv2d(x.double(), weight.double(), bias.double(), stride, padding).relu()
-        error = float((calls["direct"]() - exact).abs().max() / exact.max())
-        assert error < 1e-5, error
-        runs: dict[str, Callable[[], object]] = {}
-        for name, call in calls.items():
-            runs |= {name: call} if given.warm else {f"before {name}": lambda: elsewhere.add_(1.0), name: call}
-        times = {name: timing.median_ms for name, timing in interleaved(runs, given.repeats, warmup=2).items()}
-        ms = times["direct"]
-        others = [times[name] for name in ("torch", "channels_last", "onednn")]
+        geometry, times = times_of(channels, filters, size, kernel, stride, given.repeats, elsewhere)
+        ms = times.pop("direct")
         name = f"{channels}-{filters}@{size} {kernel}x{kernel}/{stride}"
-        ratios = " | ".join(f"{other / ms:.2f}" for other in (*others, min(others)))
-        print(f"| {name} | {ms:.3f} | {geometry.macs(x.shape) / ms / 1e6:.1f} | {ratios} |", flush=True)
+        ratios = " | ".join(f"{other / ms:.2f}" for other in (*times.values(), min(times.values())))
+        rate = geometry.macs((1, channels, size, size)) / ms / 1e6
+        print(f"| {name} | {ms:.3f} | {rate:.1f} | {ratios} |", flush=True)
 
 
 if __name__ == "__main__":
