@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from seerlab.fast.geometry import Geometry
 from seerlab.fast.method import Epilogue
 from seerlab.fast.registry import METHODS
-from seerlab.kernels.direct_conv import direct_conv2d, pack_weights
+from seerlab.kernels.direct_conv import DirectLayer, pack_weights
 from seerlab.measure.timing import interleaved
 
 # C, K, size, kernel, stride; padding is half the kernel.
@@ -38,12 +38,12 @@ def times_of(
     # The stems read the picture as it comes.
     last = x if channels == 3 else x.contiguous(memory_format=torch.channels_last)
     geometry = Geometry(channels, filters, (kernel, kernel), (stride, stride), (padding, padding))
-    ours, onednn = pack_weights(weight, bias), METHODS["onednn"].pack(weight, bias, geometry)
-    steps, borders = geometry.stride, geometry.padding
+    ours = DirectLayer(pack_weights(weight, bias), geometry.stride, geometry.padding)
+    onednn = METHODS["onednn"].pack(weight, bias, geometry)
     epilogue = Epilogue(0.0)
     weight_last = weight.contiguous(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], torch.Tensor]] = {
-        "direct": lambda: direct_conv2d(last, ours, stride=steps, padding=borders, lower=0.0),
+        "direct": lambda: ours(last, 0.0),
         "torch": lambda: F.conv2d(x, weight, bias, stride, padding).relu_(),
         "channels_last": lambda: F.conv2d(last, weight_last, bias, stride, padding).relu_(),
         "onednn": lambda: onednn.run(last, epilogue),

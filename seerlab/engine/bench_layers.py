@@ -34,6 +34,7 @@ LAYER_METHODS = (
     ONNX,
     "im2col",
     "onednn",
+    "direct",
     "winograd",
     "input_sparse",
     "seernet",

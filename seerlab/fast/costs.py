@@ -26,7 +26,7 @@ from seerlab.measure.machine import package_version, processor_name
 from .geometry import Geometry
 
 FORMAT = 1
-DENSE = ("torch", "torch_channels_last", "onednn", "winograd")
+DENSE = ("torch", "torch_channels_last", "onednn", "direct", "winograd")
 SPARSE = "input_sparse"
 PREFERRED = "onednn"
 GAIN = 0.97  # another method than `PREFERRED` must promise at least this share of its time: an estimate is not a time

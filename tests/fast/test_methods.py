@@ -203,7 +203,7 @@ def test_gradients_are_refused_unless_switched_off():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "fft"}, "unknown method 'fft'; choose one of 'auto', 'torch', 'torch_channels_last', 'onednn', 'winograd'"),
+        ({"method": "fft"}, "unknown method 'fft'; choose one of 'auto', 'torch', 'torch_channels_last', 'onednn', 'direct', 'winograd'"),
         ({"activation": "gelu"}, "activation='gelu'; give 'relu', 'relu6', None, or a pair"),
         ({"activation": (1, 0)}, "lower <= upper"),
         ({"stride": 0}, "stride=0; it must be at least 1"),

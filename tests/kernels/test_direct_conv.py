@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
-from seerlab.kernels.direct_conv import PackedDirect, direct_conv2d, pack_weights
+from seerlab.kernels.direct_conv import SHAPES_KEPT, DirectLayer, PackedDirect, direct_conv2d, pack_weights
 from seerlab.kernels.simd import LEVELS, available_levels, use_level
 
 PATHS = ("reference", *LEVELS)
@@ -217,6 +217,29 @@ def test_tensors_that_require_gradients_are_accepted_and_give_none(convolve):
     for operand in (x, weight, bias, addend):
         operand.requires_grad_()
     assert not convolve(x, pack_weights(weight, bias), addend=addend).requires_grad
+
+
+@pytest.mark.parametrize("c", [3, 16])
+def test_a_layer_computes_the_same_at_every_call(level, c):
+    x, weight, bias = operands(n=2, c=c, k=40)
+    layer = DirectLayer(pack_weights(weight, bias), (2, 1), (1, 0), (1, 2))
+    numbers = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
+    wide = torch.empty(2, 60, 5, 7).contiguous(memory_format=torch.channels_last)
+    for layout in ("nchw", "channels_last", "channel slice", "cropped"):
+        given = laid_out(x, layout)
+        for addend in (None, torch.randn(2, 40, 5, 7), laid_out(torch.randn(2, 40, 5, 7), "channel slice")):
+            expected = direct_conv2d(given, layer.weights, addend=addend, lower=0.0, upper=6.0, **numbers)
+            for out in (None, wide[:, 7:47], None, wide[:, 7:47]):
+                y = layer(given, 0.0, 6.0, addend, out)
+                assert torch.equal(y, expected)
+                assert y.stride() == (expected if out is None else out).stride()
+
+
+def test_a_layer_forgets_old_shapes():
+    layer = DirectLayer(pack_weights(torch.ones(4, 4, 1, 1)))
+    for width in range(1, SHAPES_KEPT + 5):
+        for _ in range(2):
+            assert (layer(torch.ones(1, 4, 2, width).contiguous(memory_format=torch.channels_last)) == 4).all()
 
 
 ERRORS = {
