@@ -40,7 +40,7 @@ LEAST_FLOATS, MOST_FLOATS = (
 NETWORK_REPEATS = 5
 NOTABLE = 0.95  # an approximate way must take less than this share of the best exact one's time
 PLAIN = "torch"
-CANDIDATES = (PLAIN, "torch_channels_last", "direct", "winograd", "input_sparse", "seernet")
+CANDIDATES = (PLAIN, "torch_channels_last", "onednn", "direct", "winograd", "input_sparse", "seernet")
 MODEL = "model"  # in a plan: computed by the model's own module
 
 

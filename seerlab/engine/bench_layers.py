@@ -33,6 +33,7 @@ LAYER_METHODS = (
     "torch_channels_last",
     ONNX,
     "im2col",
+    "onednn",
     "direct",
     "winograd",
     "input_sparse",

@@ -14,10 +14,11 @@ from .bench import LAYERS, REPEATS, Progress, Report, used_threads
 from .bench_layers import bench_layers
 
 DENSITY = 0.3
-METHODS = ("torch_channels_last", "direct", "winograd", "input_sparse", "auto")
+METHODS = ("torch_channels_last", "onednn", "direct", "winograd", "input_sparse", "auto")
 COLOURS = {
     "torch_channels_last": "#7f7f7f",
-    "direct": "#1f77b4",
+    "onednn": "#1f77b4",
+    "direct": "#9467bd",
     "winograd": "#ff7f0e",
     "input_sparse": "#2ca02c",
     "auto": "#d62728",

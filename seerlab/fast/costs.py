@@ -26,9 +26,9 @@ from seerlab.measure.machine import package_version, processor_name
 from .geometry import Geometry
 
 FORMAT = 1
-DENSE = ("torch", "torch_channels_last", "direct", "winograd")
+DENSE = ("torch", "torch_channels_last", "onednn", "direct", "winograd")
 SPARSE = "input_sparse"
-PREFERRED = "direct"
+PREFERRED = "onednn"
 GAIN = 0.97  # another method than `PREFERRED` must promise at least this share of its time: an estimate is not a time
 # Near the break-even little is to be gained, and how warm the caches are decides: 10 % either way on maps of 8 x 8 and 14 x 14.
 SPARSE_GAIN = 0.87

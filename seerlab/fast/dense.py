@@ -73,7 +73,7 @@ class _Reordered(Packed):
         return epilogue.place(epilogue.clamp_(channels_last(y)))
 
 
-def _pack_direct(weight: Tensor, bias: Tensor, geometry: Geometry) -> Packed:
+def _pack_onednn(weight: Tensor, bias: Tensor, geometry: Geometry) -> Packed:
     if _has_reordered():
         return _Reordered(weight, bias, geometry)
     return _Plain(weight, bias, geometry, last=True)
@@ -106,9 +106,9 @@ TORCH_CHANNELS_LAST = Method(
     _in_padding,
     functools.partial(_Plain, last=True),
 )
-DIRECT = Method(
-    "direct",
+ONEDNN = Method(
+    "onednn",
     "oneDNN with weights reordered once, channels_last; torch's plain channels_last convolution where torch lacks the operator",
     _in_padding,
-    _pack_direct,
+    _pack_onednn,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .dense import DIRECT, TORCH, TORCH_CHANNELS_LAST
+from .dense import ONEDNN, TORCH, TORCH_CHANNELS_LAST
+from .direct import DIRECT
 from .geometry import Geometry
 from .input_sparse import INPUT_SPARSE
 from .method import Method
@@ -14,7 +15,7 @@ AUTO = "auto"
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (TORCH, TORCH_CHANNELS_LAST, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, *STUDY)
+    for method in (TORCH, TORCH_CHANNELS_LAST, ONEDNN, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, *STUDY)
 }
 
 

@@ -60,8 +60,8 @@ def test_layers_are_timed_beside_all_baselines(capsys, tmp_path):
 
 
 def test_chosen_layers_and_methods_only():
-    report = bench_layers.bench_layers(["strided"], [0.5], ["direct", "zvc"], threads=1, repeats=1)
-    assert [row["method"] for row in report.rows] == ["direct", "zvc"]
+    report = bench_layers.bench_layers(["strided"], [0.5], ["onednn", "zvc"], threads=1, repeats=1)
+    assert [row["method"] for row in report.rows] == ["onednn", "zvc"]
     assert all(row["speedup_torch"] is None for row in report.rows)
     assert "strided" in report.table()
 
@@ -75,8 +75,8 @@ def test_a_wrong_result_is_not_timed(monkeypatch):
             return torch.ones(1, 16, 10, 10)
 
     monkeypatch.setattr(bench_layers, "prepare_conv2d", Wrong)
-    with pytest.raises(RuntimeError, match=r"direct is wrong on tiny at density 0.5: error"):
-        bench_layers.bench_layers(["tiny"], [0.5], ["direct"], repeats=1)
+    with pytest.raises(RuntimeError, match=r"onednn is wrong on tiny at density 0.5: error"):
+        bench_layers.bench_layers(["tiny"], [0.5], ["onednn"], repeats=1)
 
 
 def test_onnx_runtime_is_left_out_with_a_note_where_it_is_not_installed(monkeypatch):

@@ -40,7 +40,7 @@ def prepared(**arguments):
 
 
 def test_density_decides_between_sparse_and_dense():
-    conv = prepared(costs=table(torch=20.0, torch_channels_last=20.0, direct=20.0, winograd=6.0))
+    conv = prepared(costs=table(torch=20.0, torch_channels_last=20.0, onednn=20.0, winograd=6.0))
     assert conv.method == "auto"
     assert conv.method_for(layer_input(0.1)) == "input_sparse"
     assert conv.method_for(layer_input(0.6)) == "winograd"
@@ -50,49 +50,49 @@ def test_density_decides_between_sparse_and_dense():
     assert "this input's density is about 0.1" in why
 
 
-def test_another_method_than_direct_has_to_promise_a_gain():
-    assert prepared(costs=table(direct=10.0, torch=9.8)).method_for(layer_input(1.0)) == "direct"
-    assert prepared(costs=table(direct=10.0, torch=9.0)).method_for(layer_input(1.0)) == "torch"
+def test_another_method_than_onednn_has_to_promise_a_gain():
+    assert prepared(costs=table(onednn=10.0, torch=9.8)).method_for(layer_input(1.0)) == "onednn"
+    assert prepared(costs=table(onednn=10.0, torch=9.0)).method_for(layer_input(1.0)) == "torch"
 
 
 def test_candidates_forbid_methods():
-    cheap = table(torch=20.0, direct=20.0, winograd=2.0)
+    cheap = table(torch=20.0, onednn=20.0, winograd=2.0)
     assert prepared(costs=cheap).method_for(layer_input(1.0)) == "winograd"
-    conv = prepared(costs=cheap, candidates=("torch", "direct", "input_sparse"))
-    assert conv.method_for(layer_input(1.0)) == "direct"
+    conv = prepared(costs=cheap, candidates=("torch", "onednn", "input_sparse"))
+    assert conv.method_for(layer_input(1.0)) == "onednn"
     assert prepared(costs=cheap, candidates=("torch",)).method_for(layer_input(0.0)) == "torch"
 
 
 def test_a_change_of_layout_is_charged():
     costly = CostTable(
-        "made up", (Measured("3x3", (16, 16, 64), {"torch": 9.0, "direct": 8.0}, (), {}),), convert_ns=1e6
+        "made up", (Measured("3x3", (16, 16, 64), {"torch": 9.0, "onednn": 8.0}, (), {}),), convert_ns=1e6
     )
     conv = prepared(costs=costly)
-    assert conv.method_for(layer_input(1.0)) == "direct"
+    assert conv.method_for(layer_input(1.0)) == "onednn"
     assert conv.method_for(layer_input(1.0).contiguous()) == "torch"
 
 
 def test_packing_is_charged_for_a_single_call():
-    dear = Measured("3x3", (16, 16, 64), {"direct": 9.0, "winograd": 2.0}, (), {"direct": 0.0, "winograd": 1e6})
+    dear = Measured("3x3", (16, 16, 64), {"onednn": 9.0, "winograd": 2.0}, (), {"onednn": 0.0, "winograd": 1e6})
     geometry = Geometry(16, 16, (3, 3), padding=(1, 1))
     weight, bias, x = torch.ones(16, 16, 3, 3), torch.zeros(16), layer_input(1.0)
     made_up = CostTable("made up", (dear,), 0.0)
     assert Auto(weight, bias, geometry, table=made_up).method_for(x)[0] == "winograd"
-    assert Auto(weight, bias, geometry, table=made_up, once=True).method_for(x)[0] == "direct"
+    assert Auto(weight, bias, geometry, table=made_up, once=True).method_for(x)[0] == "onednn"
 
 
 def test_methods_that_cannot_treat_a_layer_are_never_chosen():
-    cheap = table(torch=20.0, direct=20.0, winograd=2.0)
+    cheap = table(torch=20.0, onednn=20.0, winograd=2.0)
     strided = sl.prepare_conv2d(torch.ones(16, 16, 3, 3), None, 3, 1, costs=cheap)
-    assert strided.method_for(layer_input(0.0)) == "direct"
-    padded = sl.prepare_conv2d(torch.ones(16, 16, 1, 1), None, 1, 2, costs=cheap, candidates=("torch", "direct"))
+    assert strided.method_for(layer_input(0.0)) == "onednn"
+    padded = sl.prepare_conv2d(torch.ones(16, 16, 1, 1), None, 1, 2, costs=cheap, candidates=("torch", "onednn"))
     assert padded.method_for(layer_input(1.0)) == "torch"
 
 
 def test_the_nearest_layer_of_the_kind_speaks_for_a_new_one():
-    small = Measured("3x3", (16, 16, 64), {"direct": 1.0})
-    large = Measured("3x3", (512, 512, 64), {"direct": 1.0})
-    other = Measured("1x1", (480, 480, 64), {"direct": 1.0})
+    small = Measured("3x3", (16, 16, 64), {"onednn": 1.0})
+    large = Measured("3x3", (512, 512, 64), {"onednn": 1.0})
+    other = Measured("1x1", (480, 480, 64), {"onednn": 1.0})
     made_up = CostTable("made up", (small, large, other))
     assert made_up.nearest(Geometry(480, 480, (3, 3), padding=(1, 1)), (1, 480, 8, 8)) is large
     assert made_up.nearest(Geometry(20, 10, (3, 3), padding=(1, 1)), (1, 20, 8, 8)) is small
@@ -150,13 +150,13 @@ def test_built_in_costs_choose_sensibly(level, cache):
         methods = {density: conv.method_for((chance < density).float()) for density in (0.01, 1.0)}
         assert "development machine" in conv.why_for(chance)
     if level == "scalar":
-        assert set(methods.values()) <= {"direct", "torch_channels_last"}
+        assert set(methods.values()) <= {"onednn", "torch_channels_last"}
     else:
         assert methods == {0.01: "input_sparse", 1.0: "winograd"}
 
 
 def test_stored_costs_serve_until_they_cannot_be_read(cache):
-    path = costs.store_costs(table(direct=5.0, torch=1.0))
+    path = costs.store_costs(table(onednn=5.0, torch=1.0))
     assert path == costs.cost_file()
     assert path.is_relative_to(cache)
     assert costs.current_costs().source == "made up"
@@ -175,12 +175,12 @@ def test_stored_costs_serve_until_they_cannot_be_read(cache):
     path.write_text(json.dumps({"format": 99}))
     costs.forget_costs()
     assert "development machine" in costs.current_costs().source
-    costs.store_costs(table(direct=5.0))
+    costs.store_costs(table(onednn=5.0))
     assert costs.current_costs().source == "made up"
 
 
 def test_costs_that_cannot_be_are_refused(cache):
-    path = costs.store_costs(table(direct=-5.0))
+    path = costs.store_costs(table(onednn=-5.0))
     with pytest.warns(RuntimeWarning, match="not a positive number"):
         assert "development machine" in costs.current_costs().source
     path.unlink()
@@ -216,7 +216,7 @@ def test_an_example_is_measured_instead_of_asking_a_table():
 
 def test_small_layers_do_not_look_at_every_dense_input(monkeypatch):
     auto = Auto(
-        torch.ones(16, 16, 3, 3), torch.zeros(16), Geometry(16, 16, (3, 3), padding=(1, 1)), table=table(direct=10.0)
+        torch.ones(16, 16, 3, 3), torch.zeros(16), Geometry(16, 16, (3, 3), padding=(1, 1)), table=table(onednn=10.0)
     )
     looks = []
     monkeypatch.setattr("seerlab.fast.auto.estimated_density", lambda x: looks.append(x) or float(x.mean()))

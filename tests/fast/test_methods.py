@@ -143,8 +143,8 @@ def test_masked_computes_what_the_mask_marks(case):
 
 
 def test_dense_methods_take_no_mask():
-    conv = sl.prepare_conv2d(torch.ones(1, 1, 1, 1), method="direct")
-    with pytest.raises(ValueError, match="method 'direct' takes no mask; choose 'masked' or 'auto'"):
+    conv = sl.prepare_conv2d(torch.ones(1, 1, 1, 1), method="onednn")
+    with pytest.raises(ValueError, match="method 'onednn' takes no mask; choose 'masked' or 'auto'"):
         conv(torch.ones(1, 1, 1, 1), mask=torch.ones(1, 1, 1, 1, dtype=torch.bool))
 
 
@@ -203,7 +203,7 @@ def test_gradients_are_refused_unless_switched_off():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "fft"}, "unknown method 'fft'; choose one of 'auto', 'torch', 'torch_channels_last', 'direct', 'winograd'"),
+        ({"method": "fft"}, "unknown method 'fft'; choose one of 'auto', 'torch', 'torch_channels_last', 'onednn', 'direct', 'winograd'"),
         ({"activation": "gelu"}, "activation='gelu'; give 'relu', 'relu6', None, or a pair"),
         ({"activation": (1, 0)}, "lower <= upper"),
         ({"stride": 0}, "stride=0; it must be at least 1"),
@@ -216,7 +216,7 @@ def test_gradients_are_refused_unless_switched_off():
         ({"weight": torch.zeros(3, 3)}, r"weight has shape \(3, 3\); give four"),
         ({"candidates": ("seernet",)}, "'auto' chooses among exact methods only"),
         ({"candidates": ("input_sparse",)}, "none of them is a dense method"),
-        ({"method": "direct", "example": torch.zeros(1, 16, 4, 4)}, "example is for method='auto'"),
+        ({"method": "onednn", "example": torch.zeros(1, 16, 4, 4)}, "example is for method='auto'"),
         ({"example": torch.zeros(1, 3, 4, 4)}, r"need \(N, 16, H, W\)"),
     ],
 )  # fmt: skip
@@ -280,5 +280,5 @@ def test_layouts_that_kernels_can_write():
 
 
 def test_the_representation_says_what_it_is():
-    conv = sl.prepare_conv2d(torch.zeros(8, 4, 3, 3), stride=2, padding=1, groups=2, method="direct")
-    assert repr(conv) == "PreparedConv2d(3x3, 8 to 8 channels, stride 2, padding 1, 2 groups; direct: asked for)"
+    conv = sl.prepare_conv2d(torch.zeros(8, 4, 3, 3), stride=2, padding=1, groups=2, method="onednn")
+    assert repr(conv) == "PreparedConv2d(3x3, 8 to 8 channels, stride 2, padding 1, 2 groups; onednn: asked for)"

@@ -1,0 +1,40 @@
+// Direct convolution, AVX2: 6 pixels x 16 output channels are 12 of the 16 registers; two hold weights, one or two a
+// broadcast input.
+#include <immintrin.h>
+
+#include <array>
+#include <utility>
+
+#include "direct_conv.h"
+
+namespace seerlab {
+namespace {
+
+using Vector = __m256;
+constexpr int64_t kLanes = 8;
+constexpr int kHalf = 3, kVectors = 2;
+constexpr int64_t kAhead = 32;  // products ahead: 200 cycles
+
+inline __m256i lanes(int64_t count) {
+  const __m256i lane_i32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count > 8 ? 8 : count)), lane_i32x8);
+}
+
+inline void prefetch(const float* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); }
+inline Vector load(const float* from) { return _mm256_loadu_ps(from); }
+inline Vector load_first(const float* from, int64_t count) { return _mm256_maskload_ps(from, lanes(count)); }
+inline void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
+inline void store_first(float* to, Vector v, int64_t count) { _mm256_maskstore_ps(to, lanes(count), v); }
+inline Vector broadcast(const float* at) { return _mm256_broadcast_ss(at); }
+inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+inline Vector fused(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+// vmaxps and vminps return their second operand when either is NaN.
+inline Vector clamp(Vector v, Vector lower, Vector upper) { return _mm256_min_ps(upper, _mm256_max_ps(lower, v)); }
+
+#include "direct_conv_kernels.h"
+
+}  // namespace
+
+const DirectKernels& direct_conv_avx2() noexcept { return kKernels; }
+
+}  // namespace seerlab
