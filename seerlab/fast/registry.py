@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .dense import DIRECT, TORCH, TORCH_CHANNELS_LAST
 from .geometry import Geometry
+from .hybrid import HYBRID
 from .input_sparse import INPUT_SPARSE
 from .method import Method
 from .predicted import MASKED, SEERNET
@@ -14,7 +15,7 @@ AUTO = "auto"
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (TORCH, TORCH_CHANNELS_LAST, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, *STUDY)
+    for method in (TORCH, TORCH_CHANNELS_LAST, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, HYBRID, *STUDY)
 }
 
 
