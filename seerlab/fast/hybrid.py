@@ -92,7 +92,7 @@ class _Hybrid(Packed):
 
 
 def _refusal(g: Geometry) -> str | None:
-    if not by_winograd(g):
+    if not by_winograd(g) or g.groups > 1:
         return "both of its ways are for 3x3 kernels of stride 1, without dilation or groups"
     if g.out_channels < 2 * BLOCK:
         return f"{g.out_channels} output channels are too few to be split in blocks of {BLOCK}"
@@ -110,17 +110,16 @@ def _fit(weight: Tensor, bias: Tensor, geometry: Geometry, example: Example) -> 
     packed = winograd_conv.pack_weights(weight, bias)
     x, epilogue = example.x, example.epilogue
     filters = len(weight)
-    mask = whole.predict(x, epilogue.addend, pool=epilogue.pool)
+    mask = whole.predict(x, pool=epilogue.pool)
     y = whole.run(x, epilogue)
     density = (y != 0).float().mean((0, 2, 3))
     order = density.argsort(descending=True, stable=True)
     times = _times(
         {
             "winograd": lambda: winograd_conv.winograd_conv2d(
-                x, packed, padding=geometry.padding, lower=epilogue.lower, upper=epilogue.upper, addend=epilogue.addend,
-                pool=epilogue.pool,
+                x, packed, padding=geometry.padding, lower=epilogue.lower, upper=epilogue.upper, pool=epilogue.pool
             ),
-            "predict": lambda: whole.predict(x, epilogue.addend, pool=epilogue.pool),
+            "predict": lambda: whole.predict(x, pool=epilogue.pool),
             "compute": lambda: whole.compute(x, mask, epilogue),
         }
     )  # fmt: skip
@@ -129,9 +128,7 @@ def _fit(weight: Tensor, bias: Tensor, geometry: Geometry, example: Example) -> 
     first = round(int((density > break_even).sum()) / BLOCK) * BLOCK
     splits = sorted({min(max(first + step * BLOCK, 0), filters) for step in (-2, -1, 0, 1, 2)})
     ways = {str(n): _Hybrid(weight[order], bias[order], geometry, n, multipliers) for n in splits}
-    addend = None if epilogue.addend is None else epilogue.addend[:, order]
-    sorted_epilogue = Epilogue(epilogue.lower, epilogue.upper, addend, pool=epilogue.pool)
-    found = _times({name: _runner(way, x, sorted_epilogue) for name, way in ways.items()})
+    found = _times({name: _runner(way, x, epilogue) for name, way in ways.items()})
     best = min(found, key=lambda name: found[name])
     return {"dense": int(best), "multipliers": multipliers, "order": order.tolist()}
 

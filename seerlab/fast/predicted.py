@@ -23,6 +23,7 @@ from .method import Epilogue, Example, Method, Packed, channels_last, tensor_byt
 
 BITS = 4  # SeerNet's own choice, and exact in the fast predictor
 ROUNDED_BITS = 8
+LEAST_CHANNELS = 16  # of a group that is predicted like a layer of its own: a vector of the kernels
 FIT_PIXELS = 2**16  # of an example's map: more do not change the range of the numbers in it
 
 
@@ -200,8 +201,8 @@ class _SeerNetGroups(Packed):
 
 
 def by_winograd(g: Geometry) -> bool:
-    """Whether a predictor can use Winograd's algorithm."""
-    return g.groups == 1 and g.kernel_size == (3, 3) and g.stride == (1, 1) and g.dilation == (1, 1)
+    """Whether a predictor can use Winograd's algorithm, group by group."""
+    return g.kernel_size == (3, 3) and g.stride == (1, 1) and g.dilation == (1, 1)
 
 
 def fit_multipliers(geometry: Geometry, x: Tensor) -> list[int]:
@@ -215,16 +216,55 @@ def fit_multipliers(geometry: Geometry, x: Tensor) -> list[int]:
     return multipliers
 
 
-def _pack_seernet(
-    weight: Tensor, bias: Tensor, geometry: Geometry, multipliers: Sequence[int] | None = None
-) -> Packed:
-    if geometry.groups > 1:
+class _EachGroup(Packed):
+    """Grouped layers whose groups are layers of their own: slices of the channels of one input and one result."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry, multipliers: Sequence[Sequence[int]]) -> None:
+        parts = zip(weight.chunk(geometry.groups), bias.chunk(geometry.groups), multipliers, strict=True)
+        alone = _one_group(geometry)
+        self._parts = [PredictedConv(w, b, alone, multipliers=factors) for w, b, factors in parts]
+        self._geometry = geometry
+        self.pools = all(part.pools for part in self._parts)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self._parts)
+
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        images, filters, rows, columns = self._geometry.output_shape(x.shape)
+        out = epilogue.writable
+        if out is None:
+            size = (rows // 2, columns // 2) if epilogue.pool else (rows, columns)
+            out = torch.empty((images, filters, *size), memory_format=torch.channels_last)
+        count = len(self._parts)
+        addends = [None] * count if epilogue.addend is None else epilogue.addend.chunk(count, 1)
+        pieces = zip(self._parts, channels_last(x).chunk(count, 1), out.chunk(count, 1), addends, strict=True)
+        for part, piece, target, addend in pieces:
+            part.run(piece, replace(epilogue, addend=addend, out=target))
+        return epilogue.place(out)
+
+
+def _one_group(g: Geometry) -> Geometry:
+    return replace(g, in_channels=g.in_channels // g.groups, out_channels=g.out_channels // g.groups, groups=1)
+
+
+def _pack_seernet(weight: Tensor, bias: Tensor, geometry: Geometry, multipliers: Sequence[Any] | None = None) -> Packed:
+    if geometry.groups == 1:
+        return PredictedConv(weight, bias, geometry, multipliers=multipliers)
+    if multipliers is None:
         return _SeerNetGroups(weight, bias, geometry)
-    return PredictedConv(weight, bias, geometry, multipliers=multipliers)
+    return _EachGroup(weight, bias, geometry, multipliers)
 
 
 def _fit_seernet(_weight: Tensor, _bias: Tensor, geometry: Geometry, example: Example) -> dict[str, Any]:
-    return {"multipliers": fit_multipliers(geometry, example.x)} if by_winograd(geometry) else {}
+    if not by_winograd(geometry):
+        return {}
+    if geometry.groups == 1:
+        return {"multipliers": fit_multipliers(geometry, example.x)}
+    if geometry.in_channels // geometry.groups < LEAST_CHANNELS:
+        return {}
+    alone = _one_group(geometry)
+    return {"multipliers": [fit_multipliers(alone, part) for part in example.x.chunk(geometry.groups, 1)]}
 
 
 def _nothing(_geometry: Geometry) -> None:

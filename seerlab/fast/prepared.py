@@ -317,12 +317,12 @@ def conv2d(
 
 
 def _checked_example(example: Any, geometry: Geometry) -> Tensor:
-    example = as_tensor("example", example).detach()
-    example = example.unsqueeze(0) if example.ndim == 3 else example
-    geometry.output_shape(example.shape)
-    if not example.numel():
-        raise ValueError(f"example has shape {tuple(example.shape)}: there is nothing to measure")
-    return example
+    x = as_tensor("example", example).detach()
+    x = x.unsqueeze(0) if x.ndim == 3 else x
+    geometry.output_shape(x.shape)
+    if not x.numel():
+        raise ValueError(f"example has shape {tuple(x.shape)}: there is nothing to measure")
+    return x
 
 
 def _checked_layer(
