@@ -21,7 +21,8 @@ from .method import Epilogue, Example, Method, Packed
 from .predicted import PredictedConv, by_winograd, fit_multipliers
 
 BLOCK = 32  # channels: of both kernels' blocks
-REPEATS = 3
+REPEATS = (3, 15)
+BUDGET_MS = 100.0  # of timing, beyond the least number of repeats
 
 
 class _Hybrid(Packed):
@@ -103,7 +104,7 @@ def _fit(weight: Tensor, bias: Tensor, geometry: Geometry, example: Example) -> 
     """Sort the channels by density and split them where the two ways are measured to cost the same.
 
     One more channel costs Winograd a K-th of its time; to the other way it costs a K-th of the predictor's, and its share of the marked
-    outputs of the masked convolution's. Splits next to the one that follows from that are timed as well.
+    outputs of the masked convolution's. Splits next to the one that follows from that are timed, and no split at all.
     """
     multipliers = fit_multipliers(geometry, example.x)
     whole = PredictedConv(weight, bias, geometry, multipliers=multipliers)
@@ -126,7 +127,8 @@ def _fit(weight: Tensor, bias: Tensor, geometry: Geometry, example: Example) -> 
     slope = times["compute"] / max(float(density.sum()), 1e-3)
     break_even = (times["winograd"] - times["predict"]) / filters / slope
     first = round(int((density > break_even).sum()) / BLOCK) * BLOCK
-    splits = sorted({min(max(first + step * BLOCK, 0), filters) for step in (-2, -1, 0, 1, 2)})
+    near = {min(max(first + step * BLOCK, 0), filters) for step in (-2, -1, 0, 1, 2)}
+    splits = sorted(near | {0, filters})
     ways = {str(n): _Hybrid(weight[order], bias[order], geometry, n, multipliers) for n in splits}
     found = _times({name: _runner(way, x, epilogue) for name, way in ways.items()})
     best = min(found, key=lambda name: found[name])
@@ -138,7 +140,10 @@ def _runner(way: Packed, x: Tensor, epilogue: Epilogue) -> Callable[[], Tensor]:
 
 
 def _times(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    return {name: timing.median_ms for name, timing in interleaved(runs, repeats=REPEATS, warmup=1).items()}
+    once = interleaved(runs, repeats=1, warmup=1)
+    low, high = REPEATS
+    repeats = min(max(round(BUDGET_MS / sum(timing.median_ms for timing in once.values())), low), high)
+    return {name: timing.median_ms for name, timing in interleaved(runs, repeats=repeats, warmup=0).items()}
 
 
 HYBRID = Method(
