@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from seerlab import operators
 from seerlab.evaluation import LabelledImages, evaluate
 from seerlab.fast import METHODS, PreparedConv2d
-from seerlab.fast.graph import Case, Chain, Fused, fused_in, visit_chains
-from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, lay_out, prepare
+from seerlab.fast.graph import Case, Chain, Fused, fused_in, heirs_of, visit_chains
+from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, in_order, lay_out, prepare
 from seerlab.fast.tracing import copied, recorded_calls
 from seerlab.layers import as_inputs
 from seerlab.measure import Timing, interleaved
@@ -40,7 +40,7 @@ LEAST_FLOATS, MOST_FLOATS = (
 NETWORK_REPEATS = 5
 NOTABLE = 0.95  # an approximate way must take less than this share of the best exact one's time
 PLAIN = "torch"
-CANDIDATES = (PLAIN, "torch_channels_last", "onednn", "direct", "winograd", "input_sparse", "seernet")
+CANDIDATES = (PLAIN, "torch_channels_last", "onednn", "direct", "winograd", "input_sparse", "seernet", "hybrid")
 MODEL = "model"  # in a plan: computed by the model's own module
 
 
@@ -50,8 +50,9 @@ class _Approximate:
 
     method: str
     conv: PreparedConv2d
-    ms: float
-    computed: float
+    ms: float = math.nan
+    computed: float = 1.0
+    order: list[int] | None = None  # of the output channels, if another than the model's
 
 
 @dataclass
@@ -69,6 +70,7 @@ class _Choice:
     computed: float = 1.0
     ways: dict[str, tuple[PreparedConv2d, float]] = field(default_factory=dict)  # all exact ones: conv and error
     approximate: _Approximate | None = None
+    heir: str | None = None  # the layer that alone reads this one's output
 
     @property
     def after(self) -> float:
@@ -254,9 +256,10 @@ class _Planner:
         total = sum(len(layout.chains) for layout, _ in layouts)
         with tqdm(total=total, desc="accelerate", disable=not self.progress, leave=False) as bar:
             for layout, inputs in layouts:
+                heirs = heirs_of(layout.traced, layout.chains)
 
-                def visit(chain: Chain, case: Case) -> None:
-                    self.choices[chain.name] = choice = _Choice(chain)
+                def visit(chain: Chain, case: Case, heirs: dict[str, str] = heirs) -> None:
+                    self.choices[chain.name] = choice = _Choice(chain, heir=heirs.get(chain.name))
                     self.examine(choice, case)
                     bar.update()
 
@@ -292,14 +295,14 @@ class _Planner:
                 failed.append(f"{name}: deviates by {error:.1e}")
         runs: dict[str, Callable[[], object]] = {MODEL: case.plain}
         runs |= {name: _run(Fused(name, conv, chain.pool), x, addend) for name, (conv, _) in choice.ways.items()}
-        guesses = self.guesses(chain)
-        runs |= {name: _run(Fused(name, conv, chain.pool), x, addend) for name, conv in guesses.items()}
+        guesses = self.guesses(choice, x)
+        runs |= {name: _run(Fused(name, way.conv, chain.pool), x, addend) for name, way in guesses.items()}
         times = _times(runs, self.elsewhere, self.round_ms)
         choice.before = times.pop(MODEL)
         if guesses:
             name = min(guesses, key=lambda name: times[name])
-            conv = guesses[name]
-            choice.approximate = _Approximate(name, conv, times[name], _computed_share(conv, x, addend))
+            choice.approximate = way = guesses[name]
+            way.ms, way.computed = times[name], _computed_share(way.conv, x, addend)
             times = {way: ms for way, ms in times.items() if way not in guesses}
         choice.times = times
         if not times:
@@ -317,12 +320,30 @@ class _Planner:
         weights = sum(tensor.numel() for tensor in self.model.parameters())
         return min(LEAST_FLOATS + 2 * weights, MOST_FLOATS)
 
-    def guesses(self, chain: Chain) -> dict[str, PreparedConv2d]:
-        """The approximate ways that treat a layer, if there is a budget for them."""
+    def guesses(self, choice: _Choice, x: Tensor) -> dict[str, _Approximate]:
+        """The approximate ways that treat a layer, if there is a budget for them, fitted to the layer's input on the example."""
+        chain = choice.chain
         if not self.budget or chain.lower != 0.0:
             return {}
-        ways = [name for name in self.names if not METHODS[name].exact and not METHODS[name].masked]
-        return {name: prepare(chain, name) for name in ways if METHODS[name].refusal(chain.geometry) is None}
+        ways = {}
+        for name in self.names:
+            method = METHODS[name]
+            if method.exact or method.masked or method.refusal(chain.geometry) is not None:
+                continue
+            if method.fit is None:
+                ways[name] = _Approximate(name, prepare(chain, name))
+                continue
+            conv, order = prepare(chain, name, {"example": x, "pool": chain.pool}), None
+            if name == "hybrid":
+                # A shortcut comes in the model's order, and its sum goes to several readers.
+                if chain.addend is not None or conv.settings["dense"] in (0, chain.geometry.out_channels):
+                    continue
+                if choice.heir is not None:
+                    order = conv.settings["order"]
+                    options = {"settings": {**conv.settings, "order": None}}
+                    conv = prepare(in_order(chain, order, None), name, options)
+            ways[name] = _Approximate(name, conv, order=order)
+        return ways
 
     def verified(self, recipe: Recipe, reference: Any) -> FastNetwork | str:
         """The network, once its output is right; or why it is not to be had."""
@@ -377,16 +398,37 @@ class _Planner:
             name: choice.after - choice.approximate.ms
             for name, choice in self.choices.items()
             if choice.approximate is not None and name in places and choice.approximate.ms < NOTABLE * choice.after
+            if choice.approximate.order is None or choice.heir in places
         }
+        packed: dict[tuple[str, bool], PreparedConv2d] = {}
+        readers = {choice.heir: name for name, choice in self.choices.items() if choice.heir is not None}
+        taken: set[str] = set()
+
+        def conv_of(name: str) -> PreparedConv2d:
+            """A layer's convolution, in the order in which the layer before it hands over its channels."""
+            choice, before = self.choices[name], self.choices.get(readers.get(name, ""))
+            way = choice.approximate if name in taken else None
+            conv = choice.conv if way is None else way.conv
+            assert conv is not None
+            order = before.approximate.order if before and before.approximate and readers[name] in taken else None
+            if order is None:
+                return conv
+            key = name, way is not None
+            if key not in packed:
+                chain = in_order(choice.chain, None if way is None else way.order, order)
+                packed[key] = prepare(chain, conv.method, _options(conv))
+            return packed[key]
+
         order = sorted(savings, key=lambda name: -savings[name])
         dense = evaluate(network, data).top1
         network.figures |= {"images": len(data), "top1_before": dense, "top1_after": dense}
 
         def place(names: Iterable[str], *, predicted: bool) -> None:
-            for name in names:
-                choice = self.choices[name]
-                for fused in places[name]:
-                    fused.conv = choice.approximate.conv if predicted else choice.conv  # type: ignore[union-attr,assignment]
+            (taken.update if predicted else taken.difference_update)(names)
+            changed = {layer for name in names for layer in (name, self.choices[name].heir) if layer is not None}
+            for layer in changed & set(places):
+                for fused in places[layer]:
+                    fused.conv = conv_of(layer)
 
         def within() -> bool:
             top1 = evaluate(network, data).top1
@@ -407,7 +449,13 @@ class _Planner:
                 for name in trial if len(trial) == 1 else ():
                     self.choices[name].why += "; predicting it lost more accuracy than was allowed"
         for name in kept:
-            self.choices[name].predict()
+            choice = self.choices[name]
+            choice.predict()
+            assert choice.conv is not None
+            assert choice.approximate is not None
+            network.recipe.options[name] = _options(choice.conv)
+            if choice.approximate.order is not None:
+                network.recipe.orders[name] = choice.approximate.order
         network.recipe.methods = {name: c.method for name, c in self.choices.items() if c.conv is not None}
         if kept:
             network.figures["max_error"] = _deviation(_fast(network)(*self.fresh()), _kept(self.model(*self.fresh())))
@@ -457,9 +505,18 @@ def _run(conv: Fused, x: Tensor, addend: Tensor | None) -> Callable[[], Tensor]:
     return lambda: conv(x, addend)
 
 
+def _options(conv: PreparedConv2d) -> dict[str, Any]:
+    """What `prepare` needs to make a convolution again without an example."""
+    return {"settings": conv.settings} if conv.settings else {}
+
+
 def _computed_share(conv: PreparedConv2d, x: Tensor, addend: Tensor | None) -> float:
-    """Share of the outputs that are not left out; those that come out as 0 count as left out."""
-    return float((conv(x, addend) != 0).float().mean())
+    """Share of the outputs that are not left out; predicted ones that come out as 0 count as left out."""
+    found = (conv(x, addend) != 0).float().mean((0, 2, 3))
+    if "order" in conv.settings:
+        found = found if conv.settings["order"] is None else found[torch.tensor(conv.settings["order"])]
+        found[: conv.settings["dense"]] = 1.0
+    return float(found.mean())
 
 
 def _times(runs: dict[str, Callable[[], object]], elsewhere: Tensor, round_ms: float) -> dict[str, float]:

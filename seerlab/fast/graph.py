@@ -35,6 +35,8 @@ RELUS = {F.relu, F.relu_, torch.relu, torch.relu_}
 CLAMPS = {torch.clamp, torch.clip, F.hardtanh, F.hardtanh_, torch.clamp_min, torch.clamp_}
 NOTHING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity)
 DROPOUTS = {F.dropout, F.dropout2d, F.alpha_dropout}
+CHANNELWISE = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.ReLU, nn.ReLU6)
+CHANNELWISE_FUNCTIONS = RELUS | {F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.relu6}
 VERSIONLESS = -1
 CPU = torch.device("cpu")
 MAX_SHAPES = 64  # of inputs that a layer remembers
@@ -264,6 +266,34 @@ def find_chains(traced: Traced, shapes: Shapes, prefix: str = "") -> tuple[list[
     for chain in reversed(chains):  # of two convolutions that are added up the later one does it
         _extend(chain, traced, shapes, used)
     return chains, others
+
+
+def heirs_of(traced: Traced, chains: list[Chain]) -> dict[str, str]:
+    """For each chain whose output channels may come in any order: the one chain that reads them, whose weights then follow that order.
+
+    Between the two there may be poolings and activations, which treat each channel alike.
+    """
+    starts = {chain.nodes[0]: chain for chain in chains}
+    heirs = {}
+    for chain in chains:
+        node = chain.nodes[-1]
+        while chain.addend is None and len(node.users) == 1:
+            previous, (node,) = node, node.users
+            heir = starts.get(node)
+            if heir is not None and heir.x is previous and heir.geometry.groups == 1:
+                heirs[chain.name] = heir.name
+            if heir is not None or not _channelwise(traced, node, previous):
+                break
+    return heirs
+
+
+def _channelwise(traced: Traced, node: fx.Node, x: fx.Node) -> bool:
+    if node.op == "call_module":
+        part = traced.module.get_submodule(str(node.target))
+        plain = type(part) in CHANNELWISE and peculiarity(part) is None
+        return plain and not getattr(part, "return_indices", False) and node.args == (x,)
+    function = node.op == "call_function" and node.target in CHANNELWISE_FUNCTIONS
+    return function and node.args[:1] == (x,) and not _argument(node, 6, "return_indices", False)
 
 
 def has_convolutions(traced: Traced) -> bool:

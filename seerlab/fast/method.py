@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,6 +81,21 @@ class Packed(ABC):
 
 
 @dataclass(frozen=True)
+class Example:
+    """What a layer gets and what follows it, for methods that adapt to that.
+
+    Attributes
+    ----------
+    x : Tensor, shape (N, C, H, W), float32
+        Activations, channels_last.
+    epilogue : Epilogue
+    """
+
+    x: Tensor
+    epilogue: Epilogue
+
+
+@dataclass(frozen=True)
 class Method:
     """One way of computing a convolution.
 
@@ -93,21 +109,28 @@ class Method:
         Says of a `Geometry` why this method cannot treat it; None if it can.
     pack : callable
         Lays out weights (K, C/g, R, S) and a bias (K,) once, given the `Geometry`. Both are the method's own to keep, not to change.
+        What `fit` found is handed over by name.
     exact : bool
         Whether the result is the convolution but for rounding.
     masked : bool
         Whether a call must say by a mask which outputs are wanted.
     rectified : bool
         Whether the result must be bounded by 0 from below: the method leaves out what it expects to be negative.
+    fit : callable, optional
+        Finds, from the arguments of `pack` and an `Example`, what `pack` can use besides: plain numbers and lists by name.
+    needs_example : bool
+        Whether `pack` cannot do without.
     """
 
     name: str
     about: str
     refusal: Callable[[Geometry], str | None]
-    pack: Callable[[Tensor, Tensor, Geometry], Packed]
+    pack: Callable[..., Packed]
     exact: bool = True
     masked: bool = False
     rectified: bool = False
+    fit: Callable[[Tensor, Tensor, Geometry, Example], dict[str, Any]] | None = None
+    needs_example: bool = False
 
 
 def channels_last(x: Tensor) -> Tensor:

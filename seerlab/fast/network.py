@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .graph import Chain, find_chains, fused_in, has_convolutions, rewrite, shapes_of, simplify
+from .graph import Chain, find_chains, fused_in, has_convolutions, heirs_of, rewrite, shapes_of, simplify
 from .prepared import PreparedConv2d, prepare_conv2d
 from .tracing import Traced, copied, recorded_calls, trace
 
@@ -53,6 +53,9 @@ class Recipe:
         Method per layer; a layer without one stays as the model has it.
     options : dict of str to dict
         What a layer's method needs besides.
+    orders : dict of str to list of int
+        Layers whose output channels are computed in another order than the model's; the layer that reads them has its weights ordered
+        alike.
     restore : bool
         Whether regions hand out maps with contiguous rows, for code around them that asks for it.
     """
@@ -60,6 +63,7 @@ class Recipe:
     regions: list[Region] = field(default_factory=list)
     methods: dict[str, str] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    orders: dict[str, list[int]] = field(default_factory=dict)
     restore: bool = True
 
     def state(self) -> dict[str, Any]:
@@ -70,7 +74,8 @@ class Recipe:
     def from_state(cls, state: Mapping[str, Any]) -> Recipe:
         """From what `state` gave."""
         regions = [Region(**region) for region in state["regions"]]
-        return cls(regions, dict(state["methods"]), dict(state["options"]), bool(state["restore"]))
+        orders = dict(state.get("orders", {}))
+        return cls(regions, dict(state["methods"]), dict(state["options"]), orders, bool(state["restore"]))
 
 
 class RegionModule(nn.Module):
@@ -172,6 +177,16 @@ def prepare(chain: Chain, method: str, options: Mapping[str, Any] | None = None)
     )  # fmt: skip
 
 
+def in_order(chain: Chain, outputs: Sequence[int] | None, inputs: Sequence[int] | None) -> Chain:
+    """A chain with its output and input channels in the order given."""
+    weight, bias = chain.weight, chain.bias
+    if outputs is not None:
+        weight, bias = weight[torch.tensor(outputs)], bias[torch.tensor(outputs)]
+    if inputs is not None:
+        weight = weight[:, torch.tensor(inputs)]
+    return replace(chain, weight=weight, bias=bias)
+
+
 def build(model: nn.Module, recipe: Recipe, convs: Mapping[str, PreparedConv2d] | None = None) -> nn.Module:
     """A copy of the model, sharing its parameters, with the recipe's regions and convolutions.
 
@@ -184,10 +199,18 @@ def build(model: nn.Module, recipe: Recipe, convs: Mapping[str, PreparedConv2d] 
     body = copied(model)
     for region in reversed(recipe.regions):  # inner ones first
         layout = lay_out(model, region)
+        heirs = heirs_of(layout.traced, layout.chains) if recipe.orders else {}
+        inputs = {heirs[name]: order for name, order in recipe.orders.items() if name in heirs}
         for chain in layout.chains:
             method = recipe.methods.get(chain.name)
+            order = recipe.orders.get(chain.name)
+            if order is not None and heirs.get(chain.name) not in recipe.methods:
+                raise ValueError(
+                    f"the channels of {chain.name} cannot be reordered: no prepared layer alone reads them"
+                )
             if method is not None and chain.name not in ready:
-                ready[chain.name] = prepare(chain, method, recipe.options.get(chain.name))
+                sorted_chain = in_order(chain, order, inputs.get(chain.name))
+                ready[chain.name] = prepare(sorted_chain, method, recipe.options.get(chain.name))
         inner = {
             path: body.get_submodule(f"{region.path}.{path}" if region.path else path) for path in layout.traced.opaque
         }

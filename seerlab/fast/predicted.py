@@ -1,7 +1,12 @@
-"""Convolutions that compute only some outputs: those that a given mask marks, or those that SeerNet expects to be positive."""
+"""Convolutions that compute only some outputs: those that a given mask marks, or those that SeerNet expects to be positive.
+
+SeerNet's predictor is a convolution in 4 bits. Given activations of the layer, 3x3 layers of stride 1 use another one, which is ours:
+Winograd F(4x4, 3x3) in 8 bits (the kind "rounded" of `seerlab.kernels.sign_predictor`), faster and with fewer outputs missed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +19,12 @@ from seerlab.kernels.packed_mask import pack_mask, unpack_mask
 from seerlab.seernet import quantise
 
 from .geometry import Geometry
-from .method import Epilogue, Method, Packed, channels_last, tensor_bytes
+from .method import Epilogue, Example, Method, Packed, channels_last, tensor_bytes
 
 BITS = 4  # SeerNet's own choice, and exact in the fast predictor
+ROUNDED_BITS = 8
+LEAST_CHANNELS = 16  # of a group that is predicted like a layer of its own: a vector of the kernels
+FIT_PIXELS = 2**16  # of an example's map: more do not change the range of the numbers in it
 
 
 def _settings(g: Geometry) -> dict[str, Any]:
@@ -89,19 +97,39 @@ class PredictedConv(Packed):
     bits : int
         Of both operands, from 2 to 8. (With 1 bit the inputs would keep full precision: the study kernels do that.)
     margin : int
-        At least 0: sums above its negative count as positive, in units of the low-bit sums.
+        At least 0: sums above its negative count as positive, in units of the low-bit sums, or of the layer's outputs with `multipliers`.
+    multipliers : sequence of int, optional
+        From `fit_multipliers`: predict by the rounded Winograd convolution instead, whatever `bits` says.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry, bits: int = BITS, margin: int = 0) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        geometry: Geometry,
+        bits: int = BITS,
+        margin: int = 0,
+        multipliers: Sequence[int] | None = None,
+    ) -> None:
         self._masked = _pack_masked(weight, bias, geometry)
-        codes, scale = quantise.quantise_weights(weight, quantise.Settings(bits).weight_limit)
-        plain = geometry.kernel_size == (3, 3) and geometry.stride == (1, 1) and geometry.dilation == (1, 1)
-        kind = "exact" if plain and bits <= BITS else "direct"
-        self._predictor = sign_predictor.pack_weights(codes, bias, scale, activation_bits=bits, kind=kind)
+        if multipliers is None:
+            codes, scale = quantise.quantise_weights(weight, quantise.Settings(bits).weight_limit)
+            kind = "exact" if by_winograd(geometry) and bits <= BITS else "direct"
+            self._predictor = sign_predictor.pack_weights(codes, bias, scale, activation_bits=bits, kind=kind)
+        else:
+            factors = torch.tensor(multipliers, dtype=torch.int16)
+            self._predictor = sign_predictor.pack_weights(
+                weight, bias, activation_bits=ROUNDED_BITS, kind="rounded", multipliers=factors
+            )
         self._filters = geometry.out_channels
         self._settings = _settings(geometry)
         self._threshold = -margin
         self.pools = isinstance(self._masked, _Masked)
+
+    @property
+    def kind(self) -> str:
+        """Of the predictor: "exact", "rounded" or "direct"."""
+        return self._predictor.kind
 
     @property
     def nbytes(self) -> int:
@@ -172,8 +200,71 @@ class _SeerNetGroups(Packed):
         return torch.cat(parts)
 
 
-def _pack_seernet(weight: Tensor, bias: Tensor, geometry: Geometry) -> Packed:
-    return (PredictedConv if geometry.groups == 1 else _SeerNetGroups)(weight, bias, geometry)
+def by_winograd(g: Geometry) -> bool:
+    """Whether a predictor can use Winograd's algorithm, group by group."""
+    return g.kernel_size == (3, 3) and g.stride == (1, 1) and g.dilation == (1, 1)
+
+
+def fit_multipliers(geometry: Geometry, x: Tensor) -> list[int]:
+    """Factors of the rounded predictor's positions, from activations (N, C, H, W) of a layer that `by_winograd` accepts."""
+    rows = max(1, FIT_PIXELS // x.shape[3])
+    start = max(0, x.shape[2] - rows) // 2
+    part = x[:1] if x[0, 0].numel() > FIT_PIXELS else x[: FIT_PIXELS // x[0, 0].numel()]
+    multipliers: list[int] = sign_predictor.calibrate(
+        part[:, :, start : start + rows], padding=geometry.padding, activation_bits=ROUNDED_BITS
+    ).tolist()
+    return multipliers
+
+
+class _EachGroup(Packed):
+    """Grouped layers whose groups are layers of their own: slices of the channels of one input and one result."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, geometry: Geometry, multipliers: Sequence[Sequence[int]]) -> None:
+        parts = zip(weight.chunk(geometry.groups), bias.chunk(geometry.groups), multipliers, strict=True)
+        alone = _one_group(geometry)
+        self._parts = [PredictedConv(w, b, alone, multipliers=factors) for w, b, factors in parts]
+        self._geometry = geometry
+        self.pools = all(part.pools for part in self._parts)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self._parts)
+
+    def run(self, x: Tensor, epilogue: Epilogue) -> Tensor:
+        images, filters, rows, columns = self._geometry.output_shape(x.shape)
+        out = epilogue.writable
+        if out is None:
+            size = (rows // 2, columns // 2) if epilogue.pool else (rows, columns)
+            out = torch.empty((images, filters, *size), memory_format=torch.channels_last)
+        count = len(self._parts)
+        addends = [None] * count if epilogue.addend is None else epilogue.addend.chunk(count, 1)
+        pieces = zip(self._parts, channels_last(x).chunk(count, 1), out.chunk(count, 1), addends, strict=True)
+        for part, piece, target, addend in pieces:
+            part.run(piece, replace(epilogue, addend=addend, out=target))
+        return epilogue.place(out)
+
+
+def _one_group(g: Geometry) -> Geometry:
+    return replace(g, in_channels=g.in_channels // g.groups, out_channels=g.out_channels // g.groups, groups=1)
+
+
+def _pack_seernet(weight: Tensor, bias: Tensor, geometry: Geometry, multipliers: Sequence[Any] | None = None) -> Packed:
+    if geometry.groups == 1:
+        return PredictedConv(weight, bias, geometry, multipliers=multipliers)
+    if multipliers is None:
+        return _SeerNetGroups(weight, bias, geometry)
+    return _EachGroup(weight, bias, geometry, multipliers)
+
+
+def _fit_seernet(_weight: Tensor, _bias: Tensor, geometry: Geometry, example: Example) -> dict[str, Any]:
+    if not by_winograd(geometry):
+        return {}
+    if geometry.groups == 1:
+        return {"multipliers": fit_multipliers(geometry, example.x)}
+    if geometry.in_channels // geometry.groups < LEAST_CHANNELS:
+        return {}
+    alone = _one_group(geometry)
+    return {"multipliers": [fit_multipliers(alone, part) for part in example.x.chunk(geometry.groups, 1)]}
 
 
 def _nothing(_geometry: Geometry) -> None:
@@ -197,9 +288,10 @@ MASKED = Method(
 )
 SEERNET = Method(
     "seernet",
-    f"predicts in {BITS} bits which outputs a ReLU will keep and computes those; approximate",
+    f"predicts in {BITS} bits, or by a calibrated 8-bit Winograd, which outputs a ReLU will keep and computes those; approximate",
     _too_deep,
     _pack_seernet,
     exact=False,
     rectified=True,
+    fit=_fit_seernet,
 )

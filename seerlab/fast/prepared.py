@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .auto import CANDIDATES, Auto
 from .calibration import table_for
 from .costs import DENSE, CostTable, current_costs
 from .geometry import Geometry, geometry_of
-from .method import Epilogue, Packed
+from .method import Epilogue, Example, Packed, channels_last
 from .registry import AUTO, METHODS, refusals, supported
 
 SHAPES_KEPT = 64
@@ -36,14 +36,25 @@ class PreparedConv2d:
         Bounds of the result: the activation.
     packed : Packed
         The weights as the method keeps them.
+    settings : dict
+        What the method found on an example, as plain numbers: `prepare_conv2d` takes it in the place of the example.
     """
 
-    def __init__(self, geometry: Geometry, method: str, why: str, packed: Packed, bounds: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        geometry: Geometry,
+        method: str,
+        why: str,
+        packed: Packed,
+        bounds: tuple[float, float],
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.geometry = geometry
         self.method = method
         self.why = why
         self.lower, self.upper = bounds
         self.packed = packed
+        self.settings = dict(settings or {})
         # What a plain call on a known shape needs, found out once: on small maps the checks below would take a tenth of the time.
         self._epilogue = Epilogue(self.lower, self.upper)
         self._simple = geometry.extra == (0, 0) and (method == AUTO or not METHODS[method].masked)
@@ -182,6 +193,8 @@ def prepare_conv2d(
     example: Any = None,
     candidates: Sequence[str] = CANDIDATES,
     costs: CostTable | None = None,
+    settings: Mapping[str, Any] | None = None,
+    pool: bool = False,
 ) -> PreparedConv2d:
     """Pack the weights of a convolution once, for any number of calls.
 
@@ -198,11 +211,17 @@ def prepare_conv2d(
     activation : {"relu", "relu6"} or pair of float, optional
         Bounds of the result, applied while it is written.
     example : Tensor or array, shape (N, C, H, W), float32, optional
-        For "auto": time the candidates on inputs of this shape, a few calls each, instead of asking the cost table.
+        For "auto": time the candidates on inputs of this shape, a few calls each, instead of asking the cost table. For "seernet":
+        activations of the layer, on which a better predictor is calibrated than the paper's (3x3, stride 1; see
+        `seerlab.fast.predicted`). "hybrid" needs activations to tell dense output channels from sparse ones.
     candidates : sequence of str
         For "auto": exact methods to choose from. Leave "winograd" out to forbid its larger rounding errors.
     costs : CostTable, optional
         For "auto": instead of the table that `seerlab.fast.calibrate` stored, or the built-in one.
+    settings : mapping, optional
+        For "seernet" and "hybrid", instead of an example: `PreparedConv2d.settings` of the same layer.
+    pool : bool
+        For "hybrid": whether a 2x2 max-pool of stride 2 will follow, which changes what is worth predicting. It is not applied.
 
     Returns
     -------
@@ -219,23 +238,30 @@ def prepare_conv2d(
     weight, bias = weight.clone(memory_format=torch.contiguous_format), bias.clone()
     bounds = bounds_of(activation)
     if method != AUTO:
+        way = supported(method, geometry, rectified=bounds[0] == 0.0)
         for name, value, usual in (
-            ("example", example, None),
+            ("example", example if way.fit is None else None, None),
+            ("settings", settings if way.fit is None else None, None),
             ("costs", costs, None),
             ("candidates", candidates, CANDIDATES),
         ):
             if value is not usual:
                 raise ValueError(f"{name} is for method='auto', and the method is {method!r}; leave it out")
-        packed = supported(method, geometry, rectified=bounds[0] == 0.0).pack(weight, bias, geometry)
-        return PreparedConv2d(geometry, method, "asked for", packed, bounds)
+        if example is not None and settings is not None:
+            raise ValueError("settings are what was found on an example: give one of the two")
+        if example is not None and way.fit is not None:
+            x = channels_last(_checked_example(example, geometry))
+            settings = way.fit(weight, bias, geometry, Example(x, Epilogue(*bounds, pool=pool)))
+        if way.needs_example and settings is None:
+            raise ValueError(f"method {method!r} adapts to a layer's activations: give example=, of shape (N, C, H, W)")
+        packed = way.pack(weight, bias, geometry, **(settings or {}))
+        return PreparedConv2d(geometry, method, "asked for", packed, bounds, settings)
+    if settings is not None:
+        raise ValueError("settings are for methods that adapt to an example, 'seernet' and 'hybrid', not for 'auto'")
     _check_candidates(candidates, geometry)
     why = "decided at each call by geometry and density"
     if example is not None:
-        example = as_tensor("example", example).detach()
-        example = example.unsqueeze(0) if example.ndim == 3 else example
-        geometry.output_shape(example.shape)
-        if not example.numel():
-            raise ValueError(f"example has shape {tuple(example.shape)}: there is nothing to time")
+        example = _checked_example(example, geometry)
         able = Auto(weight, bias, geometry, candidates).able
         costs = table_for(geometry, weight, bias, example, able, costs or current_costs())
         why = costs.choose(geometry, example.shape, able).why
@@ -283,8 +309,20 @@ def conv2d(
         packed = Auto(weight, bias, geometry, once=True)
     else:
         bounds = bounds_of("relu") if getattr(METHODS.get(method), "rectified", False) else bounds
-        packed = supported(method, geometry, rectified=bounds[0] == 0.0).pack(weight, bias, geometry)
+        way = supported(method, geometry, rectified=bounds[0] == 0.0)
+        if way.needs_example:
+            raise ValueError(f"method {method!r} adapts to a layer's activations: use prepare_conv2d(..., example=)")
+        packed = way.pack(weight, bias, geometry)
     return PreparedConv2d(geometry, method, "asked for", packed, bounds)(x, mask=mask)
+
+
+def _checked_example(example: Any, geometry: Geometry) -> Tensor:
+    x = as_tensor("example", example).detach()
+    x = x.unsqueeze(0) if x.ndim == 3 else x
+    geometry.output_shape(x.shape)
+    if not x.numel():
+        raise ValueError(f"example has shape {tuple(x.shape)}: there is nothing to measure")
+    return x
 
 
 def _checked_layer(

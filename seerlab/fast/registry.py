@@ -5,6 +5,7 @@ from __future__ import annotations
 from .dense import ONEDNN, TORCH, TORCH_CHANNELS_LAST
 from .direct import DIRECT
 from .geometry import Geometry
+from .hybrid import HYBRID
 from .input_sparse import INPUT_SPARSE
 from .method import Method
 from .predicted import MASKED, SEERNET
@@ -15,7 +16,7 @@ AUTO = "auto"
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (TORCH, TORCH_CHANNELS_LAST, ONEDNN, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, *STUDY)
+    for method in (TORCH, TORCH_CHANNELS_LAST, ONEDNN, DIRECT, WINOGRAD, INPUT_SPARSE, MASKED, SEERNET, HYBRID, *STUDY)
 }
 
 
