@@ -18,10 +18,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from shapes import LAYER_SHAPES, LayerShape
 from torch import Tensor
 from torch.nn.functional import conv2d, unfold
 
+from seerlab.engine.bench import LAYERS, Layer
 from seerlab.kernels.input_sparse_conv import encode, input_sparse_conv2d, pack_weights
 from seerlab.kernels.simd import available_levels, use_level
 from seerlab.measure.timing import interleaved
@@ -30,13 +30,13 @@ DENSITIES = (0.1, 0.3, 0.5, 0.7)
 DENSE_END = (0.85, 1.0)  # only for the break-even
 
 
-def im2col_gemm(x: Tensor, weight: Tensor, bias: Tensor, layer: LayerShape) -> Tensor:
+def im2col_gemm(x: Tensor, weight: Tensor, bias: Tensor, layer: Layer) -> Tensor:
     columns = unfold(x, layer.kernel, padding=layer.padding, stride=layer.stride)
     y = torch.addmm(bias[:, None], weight.flatten(1), columns[0])
     return y.view(1, layer.filters, -1, -(-layer.size // layer.stride))
 
 
-def times(layer: LayerShape, repeats: int, threads: int, cold: bool) -> dict[object, float]:
+def times(layer: Layer, repeats: int, threads: int, cold: bool) -> dict[object, float]:
     """Return milliseconds of every way, by name or by density."""
     generator = torch.Generator().manual_seed(0)
     shape = (1, layer.channels, layer.size, layer.size)
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--level", choices=available_levels(), default=available_levels()[-1])
-    parser.add_argument("--only", nargs="+", choices=[layer.name for layer in LAYER_SHAPES])
+    parser.add_argument("--only", nargs="+", choices=[layer.name for layer in LAYERS.values()])
     parser.add_argument(
         "--threads", type=int, default=1, help="more than one: the last columns compare with one thread"
     )
@@ -106,7 +106,7 @@ def main() -> None:
     print(f"| layer | NCHW | NHWC | im2col |{columns} break-even | encode ns/el |")
     print(f"|---|---|---|---|{'---|' * len(DENSITIES)}---|---|")
     with use_level(options.level):
-        for layer in LAYER_SHAPES:
+        for layer in LAYERS.values():
             if options.only and layer.name not in options.only:
                 continue
             taken = times(layer, options.repeats, options.threads, options.cold)

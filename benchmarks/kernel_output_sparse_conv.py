@@ -15,10 +15,10 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from shapes import LAYER_SHAPES, LayerShape
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
+from seerlab.engine.bench import LAYERS, Layer
 from seerlab.kernels.output_sparse_conv import output_sparse_conv2d, pack_weights
 from seerlab.kernels.packed_mask import pack_mask
 from seerlab.kernels.simd import available_levels, use_level
@@ -37,7 +37,7 @@ def make_mask(shape: torch.Size, density: float, smooth: bool) -> Tensor:
     return field > threshold[..., None, None]
 
 
-def bench(layer: LayerShape, repeats: int, pool: bool, smooth: bool, threads: int) -> str:
+def bench(layer: Layer, repeats: int, pool: bool, smooth: bool, threads: int) -> str:
     """Return one line of the table."""
     x = torch.randn(1, layer.channels, layer.size, layer.size).relu_().to(memory_format=torch.channels_last)
     weight = torch.randn(layer.filters, layer.channels, *layer.kernel)
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--levels", nargs="+", choices=available_levels(), default=available_levels()[1:])
-    parser.add_argument("--layers", nargs="+", default=[layer.name for layer in LAYER_SHAPES])
+    parser.add_argument("--layers", nargs="+", default=[layer.name for layer in LAYERS.values()])
     parser.add_argument("--masks", nargs="+", choices=("random", "smooth"), default=("random", "smooth"))
     parser.add_argument("--pool", action="store_true", help="fuse a 2x2 max-pool (torch still convolves alone)")
     parser.add_argument("--threads", type=int, default=1)
@@ -97,7 +97,7 @@ def main() -> None:
                 print("| layer | torch NCHW / NHWC | " + " | ".join(f"mask {d}" for d in DENSITIES) + " |")
                 print("|---|---|" + "---|" * len(DENSITIES))
                 with use_level(level):
-                    for layer in LAYER_SHAPES:
+                    for layer in LAYERS.values():
                         if layer.name in options.layers:
                             smooth = masks == "smooth"
                             print(bench(layer, options.repeats, options.pool, smooth, options.threads), flush=True)

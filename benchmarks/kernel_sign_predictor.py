@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shapes import LAYER_SHAPES, LayerShape
 from torch import Tensor
 from torch.nn import functional
 
+from seerlab.engine.bench import LAYERS, Layer
 from seerlab.kernels.packed_mask import unpack_mask
 from seerlab.kernels.sign_predictor import KINDS, PackedPredictor, calibrate, pack_weights, predict
 from seerlab.kernels.simd import available_levels, level_index, use_level
@@ -46,7 +46,7 @@ def packed(
     return pack_weights(codes, bias, scale, activation_bits=bits, kind=kind)
 
 
-def quantiser(x: Tensor, layer: PackedPredictor, shape: LayerShape) -> Callable[[], object]:
+def quantiser(x: Tensor, layer: PackedPredictor, shape: Layer) -> Callable[[], object]:
     """Only the first part of a prediction."""
     size = shape.size
     sizes = (1, size, size, -(-size // shape.stride), -(-size // shape.stride))
@@ -56,7 +56,7 @@ def quantiser(x: Tensor, layer: PackedPredictor, shape: LayerShape) -> Callable[
     )
 
 
-def time_layer(shape: LayerShape, repeats: int) -> str:
+def time_layer(shape: Layer, repeats: int) -> str:
     """Return one line of the table."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, shape.channels, shape.size, shape.size, generator=generator).relu_()
@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--levels", nargs="+", choices=available_levels(), default=available_levels()[1:])
-    parser.add_argument("--layers", nargs="+", choices=[shape.name for shape in LAYER_SHAPES], metavar="NAME")
+    parser.add_argument("--layers", nargs="+", choices=[shape.name for shape in LAYERS.values()], metavar="NAME")
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="judge masks on these networks instead of timing")
     parser.add_argument("--pictures", type=int, default=4)
     options = parser.parse_args()
@@ -161,7 +161,7 @@ def main() -> None:
             print(f"\n{level}, one thread; ms (times faster than torch, ms of it to find the scale and quantise)\n")
             print(f"| layer | torch | {' | '.join(f'{kind} {BITS[kind]} bit' for kind in KINDS)} |")
             print("|---|---|" + "---|" * len(KINDS))
-            for shape in LAYER_SHAPES:
+            for shape in LAYERS.values():
                 if options.layers is None or shape.name in options.layers:
                     print(time_layer(shape, options.repeats), flush=True)
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from shapes import LAYER_SHAPES, LayerShape
 from torch.nn.functional import conv2d, max_pool2d
 
+from seerlab.engine.bench import LAYERS, Layer
 from seerlab.kernels.simd import available_levels, use_level
 from seerlab.kernels.winograd_conv import pack_weights, winograd_conv2d
 from seerlab.measure.timing import interleaved
@@ -28,7 +28,7 @@ LARGEST_ERROR = 2e-5
 POOLED = {"64-64@224", "128-128@112", "256-256@56", "512-512@28", "512-512@14"}  # as in VGG-16
 
 
-def bench(shape: LayerShape, batch: int, repeats: int, threads: int) -> str:
+def bench(shape: Layer, batch: int, repeats: int, threads: int) -> str:
     """Return one line of the table."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, shape.channels, shape.size, shape.size, generator=generator).relu_()
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", choices=available_levels(), default=[available_levels()[-1]])
     parser.add_argument("--layers", nargs="+", help="only these names")
     options = parser.parse_args()
-    shapes = [s for s in LAYER_SHAPES if s.kernel == (3, 3) and s.stride == 1]
+    shapes = [s for s in LAYERS.values() if s.kernel == (3, 3) and s.stride == 1]
     if options.layers:
         shapes = [s for s in shapes if s.name in options.layers]
     columns = [

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shapes import LAYER_SHAPES, LayerShape
 from torch import Tensor
 from torch.nn import functional as F
 
+from seerlab.engine.bench import LAYERS, Layer
 from seerlab.fast import prepare_conv2d
 from seerlab.fast.graph import Fused
 from seerlab.layers import Activation, ConvLayer, MaxPool, Residual, conv_layers
@@ -161,7 +161,7 @@ def geomean(rows: list[Row], way: str) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
 
 
-def activations(kind: str, shape: LayerShape, generator: torch.Generator) -> Tensor:
+def activations(kind: str, shape: Layer, generator: torch.Generator) -> Tensor:
     """Half zeros: independent ones, or a smooth field with a little noise."""
     size = (1, shape.channels, shape.size, shape.size)
     if kind == "iid":
@@ -171,7 +171,7 @@ def activations(kind: str, shape: LayerShape, generator: torch.Generator) -> Ten
     return (field + 0.1 * torch.randn(size, generator=generator)).relu_()
 
 
-def synthetic(shape: LayerShape, kind: str, density: float, pool: bool, spread: bool) -> Job:
+def synthetic(shape: Layer, kind: str, density: float, pool: bool, spread: bool) -> Job:
     """A layer whose biases give the wanted share of computed outputs."""
     generator = torch.Generator().manual_seed(0)
     x, example = (activations(kind, shape, generator) for _ in range(2))
@@ -192,7 +192,7 @@ def synthetic(shape: LayerShape, kind: str, density: float, pool: bool, spread: 
 
 def time_shapes(inputs: list[str], follows: list[str], spread: bool, names: list[str] | None) -> None:
     ways: tuple[str, ...] = ("winograd", "exact", "rounded") + (("hybrid",) if spread else ())
-    shapes = [s for s in LAYER_SHAPES if s.kernel == (3, 3) and s.stride == 1 and s.channels >= 128 and s.size >= 14]
+    shapes = [s for s in LAYERS.values() if s.kernel == (3, 3) and s.stride == 1 and s.channels >= 128 and s.size >= 14]
     shapes = [s for s in shapes if names is None or s.name in names]
     for kind in inputs:
         for after in follows:
@@ -267,7 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", nargs="+", choices=("iid", "smooth"), default=["iid", "smooth"])
     parser.add_argument("--follows", nargs="+", choices=tuple(DENSITIES), default=list(DENSITIES))
-    parser.add_argument("--layers", nargs="+", metavar="NAME", choices=[shape.name for shape in LAYER_SHAPES])
+    parser.add_argument("--layers", nargs="+", metavar="NAME", choices=[shape.name for shape in LAYERS.values()])
     parser.add_argument("--hybrid", action="store_true", help="densities that differ from channel to channel")
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="time layers of these on a picture instead")
     parser.add_argument("--pictures", type=int, default=2, help="to calibrate on, not timed")
