@@ -100,5 +100,5 @@ def _call(method: str, model: nn.Module, x: torch.Tensor, threads: int) -> Calla
         return run
     # By name: it is imported only where it is asked for.
     accelerate = importlib.import_module("seerlab.engine.accelerate").accelerate
-    fast = accelerate(model, x)
+    fast = accelerate(model, x, progress=False)
     return lambda: fast(x)

@@ -21,7 +21,7 @@ SHAPES_KEPT = 64
 # last one was sparse, or nearly.
 SMALL_MACS = 200_000_000
 DENSE_CALLS = 7
-CLEARLY = 1.2
+CLEARLY = 1.1
 CANDIDATES = (*costs.DENSE, costs.SPARSE)
 
 

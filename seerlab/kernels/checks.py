@@ -1,4 +1,4 @@
-"""Checks that the masked convolutions share: each says what was wrong and what would be right."""
+"""Checks that the kernels' interfaces share: each says what was wrong and what would be right."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import _input_sparse_conv
+from .checks import check_tensor, shape_text
 from .implementation import wants_reference
 from .simd import level_index
 from .threads import team
@@ -183,15 +184,17 @@ def pack_weights(
     ValueError
         For a layer that `supports` refuses, with its reason, or a bias of another length.
     """
-    _check_tensor("weight", weight, 4)
+    check_tensor("weight", weight, torch.float32, 4)
     reason = supports(tuple(weight.shape), stride=stride, padding=padding)
     if reason is not None:
         raise ValueError(reason)
     filters, channels, *kernel = weight.shape
     if bias is not None:
-        _check_tensor("bias", bias, 1)
+        check_tensor("bias", bias, torch.float32, 1)
         if len(bias) != filters:
-            raise ValueError(f"bias has shape {_shape(bias)} and weight {_shape(weight)}: one bias per output channel")
+            raise ValueError(
+                f"bias has shape {shape_text(bias)} and weight {shape_text(weight)}: one bias per output channel"
+            )
     unit = NARROW_UNIT if UNIT < filters <= NARROW_UNIT else UNIT
     column = kernel[1] == 1 and kernel[0] in KERNEL_WIDTHS[1:]
     rows_first = weight.detach().transpose(2, 3) if column else weight.detach()
@@ -237,10 +240,10 @@ def encode(
         For another number of axes, no channels, an unknown `block` or an unknown `implementation`.
     """
     reference = wants_reference(implementation)
-    _check_tensor("x", x, 4)
+    check_tensor("x", x, torch.float32, 4)
     n, channels, height, width = x.shape
     if channels == 0:
-        raise ValueError(f"x has shape {_shape(x)}: a map needs at least one channel")
+        raise ValueError(f"x has shape {shape_text(x)}: a map needs at least one channel")
     if block is None:
         block = _default_block(channels)
     if block not in BLOCKS:
@@ -322,7 +325,7 @@ def input_sparse_conv2d(
     if not isinstance(weights, PackedInputSparse):
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
     if not sparse:
-        _check_tensor("x", x, 4)
+        check_tensor("x", x, torch.float32, 4)
     geometry = _geometry(
         tuple(x.shape), weights.shape, weights.stride, weights.padding, weights.column, sparse, encoded
     )
@@ -586,27 +589,12 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return first, second
 
 
-def _shape(tensor: Tensor) -> str:
-    return str(tuple(tensor.shape))
-
-
-def _check_tensor(name: str, value: object, ndim: int) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is {type(value).__name__}; give a torch.Tensor of torch.float32")
-    if value.dtype != torch.float32:
-        raise TypeError(f"{name} has dtype {value.dtype}; convert it to torch.float32")
-    if value.device.type != "cpu":
-        raise TypeError(f"{name} is on device {value.device}; move it to the CPU")
-    if value.ndim != ndim:
-        raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
-
-
 def _check_outputs(shape: tuple[int, int, int, int], addend: Tensor | None, out: Tensor | None, encoded: bool) -> None:
     for name, value in (("addend", addend), ("out", out)):
         if value is not None:
-            _check_tensor(name, value, 4)
+            check_tensor(name, value, torch.float32, 4)
             if tuple(value.shape) != shape:
-                raise ValueError(f"{name} has shape {_shape(value)} and the output is {shape}; they must agree")
+                raise ValueError(f"{name} has shape {shape_text(value)} and the output is {shape}; they must agree")
     if out is not None:
         if encoded:
             raise ValueError("out is for dense results; leave it out together with encoded=True")

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import _sign_predictor
+from .checks import check_tensor
 from .implementation import wants_reference
 from .packed_mask import mask_words, pack_mask
 from .simd import level_index
@@ -145,7 +146,7 @@ def pack_weights(
             f"activation_bits={activation_bits} is out of range; the {kind} kind takes 1 to {MAX_BITS[kind]}"
         )
     rounded = kind == "rounded"
-    _check_tensor("weight", weight, torch.float32 if rounded else torch.int8, 4)
+    check_tensor("weight", weight, torch.float32 if rounded else torch.int8, 4)
     if 0 in weight.shape:
         raise ValueError(f"weight has an empty dimension, shape {tuple(weight.shape)}; every size must be at least 1")
     if kind != "direct" and tuple(weight.shape[2:]) != (3, 3):
@@ -158,7 +159,7 @@ def pack_weights(
     values = {"bias": bias, "weight_scale": weight_scale}
     for name, value in values.items():
         if value is not None:
-            _check_tensor(name, value, torch.float32, 1)
+            check_tensor(name, value, torch.float32, 1)
             if len(value) != filters:
                 raise ValueError(f"{name} has {len(value)} numbers for {filters} filters")
     weight = weight.detach().clone(memory_format=torch.contiguous_format)
@@ -188,7 +189,7 @@ def pack_weights(
 def _pack_rounded(
     weight: Tensor, bias: Tensor, weight_scale: Tensor, bits: int, multipliers: Tensor
 ) -> PackedPredictor:
-    _check_tensor("multipliers", multipliers, torch.int16, 1)
+    check_tensor("multipliers", multipliers, torch.int16, 1)
     if len(multipliers) != POSITIONS or int(multipliers.min()) < 1:
         raise ValueError(f"multipliers must be {POSITIONS} positive numbers, as calibrate returns them")
     if not bool(torch.isfinite(weight).all()):
@@ -235,7 +236,7 @@ def calibrate(
     TypeError, ValueError
         As `predict`; also for a percentile outside 0..100 or an empty `x`.
     """
-    _check_tensor("x", x, torch.float32, 4)
+    check_tensor("x", x, torch.float32, 4)
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile={percentile} must be above 0 and at most 100")
     if not x.numel():
@@ -317,7 +318,7 @@ def predict(
     """
     reference = wants_reference(implementation)
     if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.ndim != 4 or not x.is_cpu:
-        _check_tensor("x", x, torch.float32, 4)
+        check_tensor("x", x, torch.float32, 4)
     if not isinstance(packed, PackedPredictor):
         raise TypeError(f"packed is a {type(packed).__name__}; lay the weights out with pack_weights first")
     if x.requires_grad:
@@ -330,7 +331,7 @@ def predict(
     out_h, out_w = geometry.out_size
     filters = packed.weight.shape[0]
     if scale is not None:
-        _check_tensor("scale", scale, torch.float32, 1)
+        check_tensor("scale", scale, torch.float32, 1)
         if len(scale) != batch:
             raise ValueError(f"scale has {len(scale)} numbers for {batch} images; give one per image")
         if not all(math.isfinite(factor) and factor >= 0 for factor in scale.tolist()):
@@ -341,7 +342,7 @@ def predict(
     if math.isnan(threshold):
         raise ValueError("threshold is NaN; give a number")
     if addend is not None:
-        _check_tensor("addend", addend, torch.float32, 4)
+        check_tensor("addend", addend, torch.float32, 4)
         if tuple(addend.shape) != (batch, filters, out_h, out_w):
             raise ValueError(
                 f"addend has shape {tuple(addend.shape)}; it must be that of the output, {(batch, filters, out_h, out_w)}"
@@ -608,15 +609,3 @@ def _pair(name: str, value: Pair, least: int) -> Pair:
     if len(value) != 2 or any(v < least for v in value):
         raise ValueError(f"{name}={value!r} must be two whole numbers (rows, columns) of at least {least}")
     return int(value[0]), int(value[1])
-
-
-def _check_tensor(name: str, value: Tensor, kind: torch.dtype, dimensions: int) -> None:
-    wanted = str(kind).removeprefix("torch.")
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is a {type(value).__name__}; give a torch tensor of {wanted}")
-    if value.dtype != kind:
-        raise TypeError(f"{name} holds {str(value.dtype).removeprefix('torch.')}; convert it to {wanted}")
-    if value.ndim != dimensions:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; it must have {dimensions} dimensions")
-    if not value.is_cpu:
-        raise ValueError(f"{name} is on {value.device}; the kernels run on the CPU, so move it there")

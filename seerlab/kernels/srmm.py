@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from . import _srmm
+from .checks import check_tensor, shape_text
 from .implementation import wants_reference
 from .simd import level_index
 from .threads import run_blocks
@@ -87,7 +88,7 @@ class Selection:
         ValueError
             If it has not two axes.
         """
-        _check_tensor("mask", mask, torch.bool, 2)
+        check_tensor("mask", mask, torch.bool, 2)
         pointers = torch.zeros(mask.shape[0] + 1, dtype=torch.int64)
         torch.cumsum(mask.sum(1), 0, out=pointers[1:])
         return cls(pointers, mask.nonzero()[:, 1].to(torch.int32), mask.shape[1])
@@ -190,9 +191,9 @@ def pack_pruned(weight: Tensor, kept: Tensor | None = None) -> PrunedRows:
     weight = weight.detach()
     if kept is None:
         kept = weight != 0
-    _check_tensor("kept", kept, torch.bool, 2)
+    check_tensor("kept", kept, torch.bool, 2)
     if kept.shape != weight.shape:
-        raise ValueError(f"kept has shape {_shape(kept)} and weight {_shape(weight)}; they must agree")
+        raise ValueError(f"kept has shape {shape_text(kept)} and weight {shape_text(weight)}; they must agree")
     weight = torch.where(kept, weight, 0.0).contiguous()
     starts, columns, values = [torch.zeros(1, dtype=torch.int64)], [], []
     for piece, flags in zip(weight.split(PRUNED_COLUMNS, 1), kept.split(PRUNED_COLUMNS, 1), strict=True):
@@ -237,7 +238,7 @@ def pixel_rows(
     ValueError
         If it has not four axes.
     """
-    _check_tensor("x", x, torch.float32, 4)
+    check_tensor("x", x, torch.float32, 4)
     columns = torch.nn.functional.unfold(x.detach(), kernel_size, dilation, padding, stride)  # (N, C R S, P Q)
     return columns.transpose(1, 2).flatten(0, 1)
 
@@ -295,16 +296,16 @@ def srmm(
     channels, pixels = matrix.shape[0], _checked_pixels(at, matrix)
     bias = _checked_bias(bias, matrix)
     mask = selected.mask() if isinstance(selected, Selection) else selected
-    _check_tensor("selected", mask, torch.bool, 2)
+    check_tensor("selected", mask, torch.bool, 2)
     for name, value in (("selected", mask), ("addend", addend)):
         if value is not None and value.shape != (pixels, channels):
             raise ValueError(
-                f"{name} has shape {_shape(value)} and the product is ({pixels}, {channels}): a row for each row of at, "
+                f"{name} has shape {shape_text(value)} and the product is ({pixels}, {channels}): a row for each row of at, "
                 "a column for each row of weight"
             )
     at = at.detach()
     if addend is not None:
-        _check_tensor("addend", addend, torch.float32, 2)
+        check_tensor("addend", addend, torch.float32, 2)
         addend = addend.detach().contiguous()
     if reference:
         y = at @ matrix.detach().T + bias
@@ -412,33 +413,18 @@ def _balanced(length: int, limit: int) -> int:
     return math.ceil(length / math.ceil(length / limit))
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(map(str, tensor.shape))}{',' if tensor.ndim == 1 else ''})"
-
-
-def _check_tensor(name: str, value: object, dtype: torch.dtype, ndim: int) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is {type(value).__name__}; give a torch.Tensor of {dtype}")
-    if value.dtype != dtype:
-        raise TypeError(f"{name} has dtype {value.dtype}; convert it to {dtype}")
-    if value.device.type != "cpu":
-        raise TypeError(f"{name} is on device {value.device}; move it to the CPU")
-    if value.ndim != ndim:
-        raise ValueError(f"{name} has shape {_shape(value)}; it needs {ndim} axes")
-
-
 def _check_weight(weight: Tensor) -> None:
-    _check_tensor("weight", weight, torch.float32, 2)
+    check_tensor("weight", weight, torch.float32, 2)
     if 0 in weight.shape:
-        raise ValueError(f"weight has shape {_shape(weight)}; both axes of (M, K) must have at least one element")
+        raise ValueError(f"weight has shape {shape_text(weight)}; both axes of (M, K) must have at least one element")
 
 
 def _checked_pixels(at: Tensor, matrix: Tensor) -> int:
     """Return the number of pixels N if `at` fits the weights."""
-    _check_tensor("at", at, torch.float32, 2)
+    check_tensor("at", at, torch.float32, 2)
     if at.shape[1] != matrix.shape[1]:
         raise ValueError(
-            f"at has shape {_shape(at)} and weight {_shape(matrix)}: each row of at needs {matrix.shape[1]} numbers"
+            f"at has shape {shape_text(at)} and weight {shape_text(matrix)}: each row of at needs {matrix.shape[1]} numbers"
         )
     return at.shape[0]
 
@@ -446,9 +432,9 @@ def _checked_pixels(at: Tensor, matrix: Tensor) -> int:
 def _checked_bias(bias: Tensor | None, matrix: Tensor) -> Tensor:
     if bias is None:
         return torch.zeros(matrix.shape[0])
-    _check_tensor("bias", bias, torch.float32, 1)
+    check_tensor("bias", bias, torch.float32, 1)
     if bias.shape[0] != matrix.shape[0]:
         raise ValueError(
-            f"bias has shape {_shape(bias)} and weight {_shape(matrix)}: give one bias per row of the weight"
+            f"bias has shape {shape_text(bias)} and weight {shape_text(matrix)}: give one bias per row of the weight"
         )
     return bias.detach().contiguous()

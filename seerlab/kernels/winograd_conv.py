@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from . import _winograd_conv
+from .checks import check_tensor
 from .implementation import wants_reference
 from .simd import level_index
 from .threads import team
@@ -80,7 +81,7 @@ def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
     ValueError
         If `weight` is not (K, C, 3, 3) with at least one channel each way, or `bias` is not (K,).
     """
-    _check_tensor("weight", weight, 4)
+    check_tensor("weight", weight, torch.float32, 4)
     filters, channels, *kernel_size = weight.shape
     if kernel_size != [3, 3] or not filters or not channels:
         raise ValueError(
@@ -90,7 +91,7 @@ def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
     padded = filters + -filters % FILTERS
     padded_bias = torch.zeros(padded)
     if bias is not None:
-        _check_tensor("bias", bias, 1)
+        check_tensor("bias", bias, torch.float32, 1)
         if bias.shape[0] != filters:
             raise ValueError(f"bias has shape {tuple(bias.shape)}; the weight has {filters} output channels")
         padded_bias[:filters] = bias.detach()
@@ -170,7 +171,7 @@ def winograd_conv2d(
     reference = wants_reference(implementation)
     if not isinstance(weights, PackedWinograd):
         raise TypeError(f"weights is {type(weights).__name__}; give the result of pack_weights")
-    _check_tensor("x", x, 4)
+    check_tensor("x", x, torch.float32, 4)
     filters, channels = weights.filters, weights.taps.shape[1]
     images, x_channels, height, width = shape = x.shape
     if x_channels != channels:
@@ -190,7 +191,7 @@ def winograd_conv2d(
     if not lower <= upper:
         raise ValueError(f"lower={lower} and upper={upper} bound no interval; lower must not be above upper")
     if addend is not None:
-        _check_tensor("addend", addend, 4)
+        check_tensor("addend", addend, torch.float32, 4)
         if addend.shape != (images, filters, rows, columns):
             raise ValueError(
                 f"addend has shape {tuple(addend.shape)} and the output of the convolution is "
@@ -200,7 +201,7 @@ def winograd_conv2d(
     if out is None:
         out = torch.empty(out_shape, memory_format=torch.channels_last)
     else:
-        _check_tensor("out", out, 4)
+        check_tensor("out", out, torch.float32, 4)
         if out.shape != out_shape:
             raise ValueError(f"out has shape {tuple(out.shape)} and the result is {out_shape}; they must agree")
         if filters > 1 and out.stride(1) != 1:
@@ -260,14 +261,3 @@ def _weights(*shape: int) -> Tensor:
     memory = mmap.mmap(-1, math.prod(shape) * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.float32).view(shape)
-
-
-def _check_tensor(name: str, value: object, ndim: int) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is {type(value).__name__}; give a torch.Tensor of torch.float32")
-    if value.dtype != torch.float32:
-        raise TypeError(f"{name} has dtype {value.dtype}; convert it to torch.float32")
-    if value.device.type != "cpu":
-        raise TypeError(f"{name} is on device {value.device}; move it to the CPU")
-    if value.ndim != ndim:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; it needs {ndim} axes")
