@@ -3,7 +3,7 @@
     SEERLAB_DATA=folder python benchmarks/accelerate_accuracy.py [vgg9_cifar10 squeezenet1_1] [--max-drop 0.01]
 
 The labelled images are split at random: on the first part `accelerate` watches the budget, on the other accuracy is reported, for the
-model, for exact ways only (budget 0) and with the budget. Times are medians of interleaved calls on one picture of the other part.
+model, with the budget, and for the same plan with exact ways in place of predicting ones: what prediction itself is worth. Times are medians of interleaved calls on one picture of the other part.
 vgg9_cifar10 is judged on CIFAR-10's test images; the pictures for the ImageNet networks are probably training images: good for comparing,
 not for quoting an accuracy.
 """
@@ -24,6 +24,8 @@ from train_vgg9_cifar10 import load_mosaic
 
 import seerlab as sl
 from seerlab.evaluation import LabelledImages, evaluate
+from seerlab.fast import METHODS, FastNetwork
+from seerlab.fast.network import Recipe
 from seerlab.measure import interleaved
 
 CALIBRATION = {"vgg9_cifar10": 2000 / 10_000}  # share of the images; the others:
@@ -43,12 +45,23 @@ def load(name: str, folder: Path) -> tuple[nn.Module, LabelledImages]:
     return net.model, LabelledImages(torch.cat(pictures), torch.tensor(labels))
 
 
+def without_prediction(network: FastNetwork) -> FastNetwork:
+    """The same plan, but every layer exact."""
+    recipe = network.recipe
+    methods = {}
+    for layer, method in recipe.methods.items():
+        refusal = METHODS["winograd"].refusal(network.convolutions[layer].geometry)
+        methods[layer] = method if METHODS[method].exact else "direct" if refusal else "winograd"
+    exact = Recipe(recipe.regions, methods, restore=recipe.restore)
+    return FastNetwork(network.model, exact, network.plan, network.figures)
+
+
 def judge(name: str, folder: Path, max_drop: float, repeats: int) -> None:
     model, data = load(name, folder)
     calibration, others = data.split(CALIBRATION.get(name, USUAL_CALIBRATION))
     example, picture = calibration.images[:1], others.images[:1]
-    exact = sl.accelerate(model, example, progress=False)
     budget = sl.accelerate(model, example, calibration, max_drop, progress=False)
+    exact = without_prediction(budget)
     models = {"model": model, "exact ways": exact, f"max_drop={max_drop}": budget}
     with torch.inference_mode():
         times = interleaved(

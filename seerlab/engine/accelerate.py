@@ -90,6 +90,8 @@ class _Choice:
         self.why = (
             f"computes {self.computed:.0%} of the outputs in {self.approximate.ms:.3g} ms, {exact} all in {ms:.3g} ms"
         )
+        if self.conv.settings:
+            self.why += "; predicts by Winograd F(4x4) in 8 bits, not in SeerNet's 4"
 
     def demote(self, reason: str) -> None:
         """Take the next most accurate way, or none."""

@@ -255,7 +255,8 @@ def prepare_conv2d(
         if way.needs_example and settings is None:
             raise ValueError(f"method {method!r} adapts to a layer's activations: give example=, of shape (N, C, H, W)")
         packed = way.pack(weight, bias, geometry, **(settings or {}))
-        return PreparedConv2d(geometry, method, "asked for", packed, bounds, settings)
+        why = "asked for; predicts by Winograd F(4x4) in 8 bits, not in the paper's 4" if settings else "asked for"
+        return PreparedConv2d(geometry, method, why, packed, bounds, settings)
     if settings is not None:
         raise ValueError("settings are for methods that adapt to an example, 'seernet' and 'hybrid', not for 'auto'")
     _check_candidates(candidates, geometry)

@@ -46,6 +46,8 @@ def test_seernet_with_an_example_predicts_by_the_rounded_winograd(groups):
     plain = sl.prepare_conv2d(weight, bias, **settings)
     fitted = sl.prepare_conv2d(weight, bias, **settings, example=x)
     assert plain.settings == {}
+    assert plain.why == "asked for"
+    assert "not in the paper's 4" in fitted.why
     check(plain(x), truth)
     check(fitted(x), truth)
     error = {conv: (conv(x) - truth).square().sum() for conv in (plain, fitted)}
@@ -244,6 +246,7 @@ def test_accelerate_sorts_the_channels_of_hybrid_layers(monkeypatch, tmp_path, b
         assert len(predicted) == 3
     else:
         assert predicted == ["convs.1", "convs.2", "convs.3", "convs.4"]
+    assert fast.plan.set_index("layer").loc[predicted, "why"].str.contains("not in SeerNet's 4").all()
     assert set(fast.recipe.orders) == set(predicted) & {"convs.1", "convs.2"}
     assert fast.fallbacks == 0
     assert (fast(pictures) - truth).abs().max() <= 0.1 * truth.abs().max()
