@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -148,7 +148,7 @@ class Fused(nn.Module):
 
     def canvas(self, x: Tensor, channels: int) -> Tensor:
         """Uninitialised tensor for this convolution's output and those of others beside it, `channels` in all."""
-        images, _, height, width = self.conv.geometry.output_shape(x.shape)
+        images, _, height, width = self._shapes.get(x.shape) or self.conv.geometry.output_shape(x.shape)
         if self.pool:
             height, width = height // 2, width // 2
         return torch.empty((images, channels, height, width), memory_format=torch.channels_last)
@@ -654,33 +654,33 @@ def _join(graph: fx.Graph, node: fx.Node, shapes: list[tuple[int, ...]], fused: 
         return
     first = min(writers, key=list(graph.nodes).index)
     with graph.inserting_before(first):
-        canvas = graph.call_function(_canvas, (graph.get_attr(str(first.target)), first.args[0], sum(widths)))
+        parts = graph.call_function(_canvas, (graph.get_attr(str(first.target)), first.args[0], widths))
     copies = []
-    start = 0
-    for tensor, width in zip(tensors, widths, strict=True):
+    for place, tensor in enumerate(tensors, 1):
         if tensor in writers:
             with graph.inserting_before(tensor):
-                tensor.kwargs = {"out": graph.call_function(torch.narrow, (canvas, 1, start, width))}
+                tensor.kwargs = {"out": graph.call_function(operator.getitem, (parts, place))}
         else:
-            copies.append((start, width, tensor))
-        start += width
+            copies.append((place, tensor))
     with graph.inserting_before(node):
-        joined = graph.call_function(_fill, (canvas, copies, *writers))
+        joined = graph.call_function(_fill, (parts, copies, *writers))
     node.replace_all_uses_with(joined)
     graph.erase_node(node)
 
 
-def _canvas(fused: Fused | MaxPool, x: Tensor, channels: int) -> Tensor:
-    return fused.canvas(x, channels)
+def _canvas(fused: Fused | MaxPool, x: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
+    """Where a concatenation goes, and the slice of each of its parts."""
+    canvas = fused.canvas(x, sum(widths))
+    return canvas, *canvas.split_with_sizes(widths, 1)
 
 
-def _fill(canvas: Tensor, copies: list[tuple[int, int, Tensor]], *_written: Tensor) -> Tensor:
-    """Copy the remaining parts of a concatenation."""
-    for start, width, part in copies:
-        if part.shape[1] != width:
-            raise ValueError(f"{part.shape[1]} channels where the example had {width}")
-        canvas.narrow(1, start, width).copy_(part)
-    return canvas
+def _fill(parts: tuple[Tensor, ...], copies: Sequence[tuple[int, Tensor]], *_written: Tensor) -> Tensor:
+    """Copy what was not written in its place, and hand over the whole."""
+    for place, part in copies:
+        if part.shape[1] != parts[place].shape[1]:
+            raise ValueError(f"{part.shape[1]} channels where the example had {parts[place].shape[1]}")
+        parts[place].copy_(part)
+    return parts[0]
 
 
 def fused_in(module: nn.Module) -> Iterator[Fused]:

@@ -126,7 +126,7 @@ def test_concatenated_branches_are_written_side_by_side():
     fast = accelerated(seeded(Fire()), picture(2, 3, 13, 11))
     code = fast.body.body.code
     assert "torch.cat" not in code
-    assert code.count("torch.narrow(") == 3  # two convolutions and the max-pool
+    assert code.count("out = getitem") == 3  # two convolutions and the max-pool
     assert not any(isinstance(module, nn.Dropout) for module in fast.body.modules())
     for shape in ((1, 3, 9, 9), (3, 3, 16, 5)):
         agree(fast(picture(*shape)), Fire.forward(fast.model, picture(*shape)))
@@ -177,7 +177,7 @@ def test_max_pools_after_convolutions_that_cannot_pool_and_side_by_side():
             return self.second(F.relu(x))
 
     fast = accelerated(seeded(Side()), picture(2, 3, 16, 20))
-    assert fast.body.body.code.count("torch.narrow(") == 3
+    assert fast.body.body.code.count("out = getitem") == 3
     pooled = seeded(nn.Sequential(conv(3, 8, stride=2), nn.ReLU(), nn.MaxPool2d(2), conv(8, 8), nn.MaxPool2d(3, 1)))
     fast = accelerated(pooled, picture(1, 3, 29, 30))
     assert list(fast.plan["fused"]) == ["relu max_pool", ""]
