@@ -23,6 +23,7 @@ REPEATS = 3
 # C, K, H, W, kernel, stride, groups: padding is half the kernel.
 TYPICAL = (
     (64, 64, 224, 224, (3, 3), 1, 1), (64, 128, 112, 112, (3, 3), 1, 1), (256, 256, 56, 56, (3, 3), 1, 1), (512, 512, 28, 28, (3, 3), 1, 1),
+    (128, 128, 112, 112, (3, 3), 1, 1), (128, 256, 56, 56, (3, 3), 1, 1), (256, 512, 28, 28, (3, 3), 1, 1),
     (512, 512, 14, 14, (3, 3), 1, 1), (256, 256, 14, 14, (3, 3), 1, 1), (512, 512, 7, 7, (3, 3), 1, 1), (64, 64, 56, 56, (3, 3), 1, 1),
     (128, 128, 28, 28, (3, 3), 1, 1), (96, 96, 35, 35, (3, 3), 1, 1), (96, 208, 14, 14, (3, 3), 1, 1), (448, 384, 8, 8, (3, 3), 1, 1),
     (192, 384, 13, 13, (3, 3), 1, 1), (3, 64, 224, 224, (3, 3), 1, 1), (16, 16, 32, 32, (3, 3), 1, 1), (64, 64, 8, 8, (3, 3), 1, 1),
@@ -37,7 +38,11 @@ TYPICAL = (
 
 
 def calibrate(
-    *, threads: int | None = None, progress: Callable[[str], object] | None = None, store: bool = True
+    *,
+    threads: int | None = None,
+    progress: Callable[[str], object] | None = None,
+    store: bool = True,
+    repeats: int = REPEATS,
 ) -> CostTable:
     """Measure typical layers and let ``method="auto"`` decide by the result from now on.
 
@@ -52,6 +57,8 @@ def calibrate(
         Called with a line of text per layer.
     store : bool
         Whether to keep the table; otherwise it is only returned.
+    repeats : int
+        Timed calls of each method.
 
     Returns
     -------
@@ -65,7 +72,7 @@ def calibrate(
             geometry = Geometry(channels, filters, kernel, (stride, stride), padding, groups=groups)
             weight = torch.randn(filters, channels // groups, *kernel, generator=generator)
             x = torch.randn(1, channels, height, width, generator=generator)
-            layers.append(measure(geometry, weight, torch.zeros(filters), x, repeats=REPEATS))
+            layers.append(measure(geometry, weight, torch.zeros(filters), x, repeats=repeats))
             if progress is not None:
                 progress(f"{geometry} at {height}x{width}")
         source = f"measured on this machine, {used} thread{'s' * (used != 1)}"
