@@ -67,6 +67,7 @@ def times(layer: Layer, repeats: int, threads: int, cold: bool) -> dict[object, 
     with torch.inference_mode():
         slow = layer.macs > 1e9
         taken = interleaved(calls, 5 if slow and repeats > 5 else repeats, warmup=1 if slow else 2, threads=threads)
+        taken |= {"encode alone": interleaved({"": calls["encode"]}, 5 * repeats, warmup=5, threads=threads)[""]}
     return {name: timing.median_ms for name, timing in taken.items()}
 
 
@@ -103,7 +104,7 @@ def main() -> None:
         end="",
     )
     print("x over im2col" + (", x over one thread)" if options.threads > 1 else ")"))
-    print(f"| layer | NCHW | NHWC | im2col |{columns} break-even | encode ns/el |")
+    print(f"| layer | NCHW | NHWC | im2col |{columns} break-even | encode ns/el, alone / in turn |")
     print(f"|---|---|---|---|{'---|' * len(DENSITIES)}---|---|")
     with use_level(options.level):
         for layer in LAYERS.values():
@@ -120,10 +121,10 @@ def main() -> None:
                     ratios.append(taken["one thread", density] / taken[density])
                     over_one[density].append(ratios[2])
                 cells += f" {taken[density]:.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)}) |"
-            encode_ns = taken["encode"] * 1e6 / (layer.channels * layer.size**2)
+            encode_ns = [taken[name] * 1e6 / (layer.channels * layer.size**2) for name in ("encode alone", "encode")]
             print(
                 f"| {layer.name} | {taken['NCHW']:.2f} | {taken['NHWC']:.2f} | {taken['im2col']:.2f} |{cells} "
-                f"{break_even(dense, taken)} | {encode_ns:.2f} |",
+                f"{break_even(dense, taken)} | {encode_ns[0]:.2f} / {encode_ns[1]:.2f} |",
                 flush=True,
             )
     cells = ""
