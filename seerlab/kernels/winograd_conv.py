@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from dataclasses import dataclass
 
 import torch
@@ -232,6 +233,7 @@ def winograd_conv2d(
             addend_steps = addend.stride()
         addend_address = addend.data_ptr()
     out_steps = out.stride()
+    few = images * -(-rows // 4) * -(-columns // 4) <= int(os.environ.get('FEW', 16))
     _winograd_conv.convolve(
         level_index(),
         team(threads),
@@ -240,7 +242,7 @@ def winograd_conv2d(
         padding,
         x.data_ptr(),
         (steps[0], steps[2], steps[3]),
-        weights.transformed.data_ptr(),
+        0 if few else weights.transformed.data_ptr(),
         weights.taps.data_ptr(),
         weights.bias.data_ptr(),
         addend_address,
