@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uintptr_t
 cdef extern from "winograd_conv_run.h" namespace "seerlab":
     cdef cppclass WinogradConv:
         int64_t images, channels, filters, height, width, out_h, out_w
-        int64_t padding_h, padding_w, tiles_h, tiles_w
+        int64_t padding_h, padding_w
         const float* x
         int64_t x_image, x_row, x_pixel
         const float* weights
@@ -28,7 +28,7 @@ cdef extern from "winograd_conv_run.h" namespace "seerlab":
         Entry entry
         int threads
 
-    bint winograd_conv_run(int level, const WinogradConv& conv, Team team) nogil
+    bint winograd_conv_run(int level, WinogradConv conv, Team team) nogil
 
 
 def convolve(
@@ -66,7 +66,7 @@ def convolve(
     padding : (vertical, horizontal)
     x, weights, taps, bias, addend, out : int
         Addresses of float32; the weights as `seerlab.kernels.winograd_conv.pack_weights` lays them out, the bias padded
-        to the same number of channels, 0 for no addend.
+        to the same number of channels, 0 for no addend. Weights of 0 have the taps transformed on the way.
     x_steps, addend_steps, out_steps : (image, row, pixel)
         In elements.
     lower, upper : float
@@ -86,7 +86,6 @@ def convolve(
     c.images, c.channels, c.height, c.width = shape
     c.filters, c.out_h, c.out_w = size
     c.padding_h, c.padding_w = padding
-    c.tiles_h, c.tiles_w = (c.out_h + 3) // 4, (c.out_w + 3) // 4
     c.x, c.weights = <const float*>x, <const float*>weights
     c.taps, c.bias = <const float*>taps, <const float*>bias
     c.addend, c.out = <const float*>addend, <float*>out

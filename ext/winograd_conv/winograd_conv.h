@@ -13,13 +13,21 @@ constexpr int64_t kSlice = 16;      // input channels that lie side by side in a
 constexpr int64_t kFilters = 32;    // output channels whose weights and products lie side by side
 constexpr int64_t kTapFilters = 16;  // and whose taps do
 
+// How one axis of the output is cut: `whole` tiles of four, then tiles of three, which need one position less.
+struct WinogradAxis {
+  int64_t tiles, whole;
+
+  int64_t start(int64_t tile) const noexcept { return kTileSize * tile - (tile > whole ? tile - whole : 0); }
+};
+
 // One call. `steps` are in elements; channels are always next to each other.
 struct WinogradConv {
   int64_t images, channels, filters, height, width, out_h, out_w;  // out_h, out_w: before the pool
-  int64_t padding_h, padding_w, tiles_h, tiles_w;
+  int64_t padding_h, padding_w;
+  WinogradAxis rows, columns;
   const float* x;
   int64_t x_image, x_row, x_pixel;
-  const float* weights;  // transformed: [K/32][36][C][32]
+  const float* weights;  // transformed: [K/32][36][C][32]; null to use the taps
   const float* taps;     // as they are: [K/16][C][9][16]
   const float* bias;     // (K), zero-padded to a multiple of 32
   const float* addend;   // null when there is none

@@ -10,9 +10,9 @@
 namespace seerlab {
 
 // Transformed weights of more bytes than this come from memory, or from a part of the third-level cache that others want
-// as well: they are read for larger blocks of tiles, or not at all for very few tiles.
+// as well: they are read for larger blocks of tiles.
 constexpr int64_t kManyWeights = 16 << 20;
-constexpr int64_t kFewTiles = 4, kLargeBlock = 56;
+constexpr int64_t kLargeBlock = 56;
 // Products that repay starting a thread, about 10 us of work.
 constexpr int64_t kThreadProducts = 1 << 19;
 // Ranges of blocks for each thread: neighbours in a range prefetch for each other.
@@ -34,25 +34,34 @@ static const WinogradKernels& winograd_kernels(int level) noexcept {
   return winograd_conv_scalar();
 }
 
+// Positions are n + 2 tiles in all: as few tiles as possible, and those of four first. A pool needs all others to begin at
+// even places, and what it leaves out need not be computed.
+static WinogradAxis cut_axis(int64_t outputs, bool pool) noexcept {
+  if (pool) outputs -= outputs % 2;
+  const int64_t tiles = ceil_div(outputs, kTileSize), missing = tiles * kTileSize - outputs, most = pool ? 1 : tiles;
+  return {tiles, tiles - (missing < most ? missing : most)};
+}
+
 // False when scratch memory cannot be had; nothing has been written then.
-static bool winograd_conv_run(int level, const WinogradConv& conv, Team team) {
+static bool winograd_conv_run(int level, WinogradConv conv, Team team) {
   const WinogradKernels& kernels = winograd_kernels(level);
-  const int64_t tiles = conv.images * conv.tiles_h * conv.tiles_w;
+  conv.rows = cut_axis(conv.out_h, conv.pool);
+  conv.columns = cut_axis(conv.out_w, conv.pool);
+  const int64_t tiles = conv.images * conv.rows.tiles * conv.columns.tiles;
   const int64_t slices = ceil_div(conv.channels, kSlice), parts = ceil_div(conv.filters, kFilters);
   if (tiles == 0) return true;
 
   const int64_t weight_bytes = kPositions * conv.channels * conv.filters * 4;
-  const bool many_weights = weight_bytes > kManyWeights;
-  const bool few = many_weights && tiles <= kFewTiles;
+  const bool few = conv.weights == nullptr, many_weights = weight_bytes > kManyWeights;
   const int64_t useful = tiles * kPositions * conv.channels * conv.filters / kThreadProducts;
   team.threads = static_cast<int>(useful < 1 ? 1 : useful < team.threads ? useful : team.threads);
   const int64_t tile_bytes = kPositions * conv.channels * 4 + kProducts * 4;
   const int64_t room = weight_bytes < kBlockBytes ? kResidentBytes - weight_bytes : kBlockBytes;
-  int64_t wanted = many_weights ? kLargeBlock : room / tile_bytes;
+  int64_t wanted = few ? tiles : many_weights ? kLargeBlock : room / tile_bytes;
   if (wanted < tiles) wanted = wanted < kernels.group ? kernels.group : wanted / kernels.group * kernels.group;
   int64_t blocks = ceil_div(tiles, wanted < 1 ? 1 : wanted);
   // Blocks of tiles for every thread if there are enough tiles, else parts of the output channels of one block at a time.
-  const bool by_tiles = tiles >= team.threads * kernels.group && !(many_weights && blocks < kPortions * team.threads);
+  const bool by_tiles = !few && tiles >= team.threads * kernels.group && !(many_weights && blocks < kPortions * team.threads);
   if (by_tiles) blocks = ceil_div(blocks, team.threads) * team.threads;
   const int64_t largest = ceil_div(tiles, blocks);
   const int64_t v_position = slices * largest * kSlice + kSlice;  // one line more: other sets of the caches

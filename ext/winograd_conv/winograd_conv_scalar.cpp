@@ -1,6 +1,7 @@
 // Winograd convolution, one float at a time: the baseline, and what the other levels are measured against.
 #include <array>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "winograd_conv.h"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ from .threads import team
 
 FILTERS = 32  # output channels whose transformed weights lie side by side, see winograd_conv.h
 TAP_FILTERS = 16  # and those whose taps do
+
+# The nine taps are transformed on the way, instead of reading transformed weights, for at most so many tiles of 4 x 4 outputs,
+# and for the second number if the transformed weights would have at most so many bytes.
+FEW_TILES, MORE_TILES, MORE_BYTES = 4, 16, 6 << 20
 
 # Weights are evaluated at the points 0, 1, -1, 2, -2 and infinity, with the usual scale for each.
 G = torch.tensor(
@@ -37,18 +42,23 @@ class PackedWinograd:
     ----------
     filters : int
         Number K of output channels; in all tensors it is zero-padded to a multiple of 32.
-    transformed : Tensor, shape (K/32, 36, C, 32), float32
-        Transformed in float64 and rounded once.
     taps : Tensor, shape (K/16, C, 9, 16), float32
-        The weights as they were given, for maps of so few tiles that reading `transformed` would take longer than using it.
+        The weights as they were given. For maps of few tiles they are all that is kept.
     bias : Tensor, shape (K,), float32
         Zeros when there was none.
     """
 
     filters: int
-    transformed: Tensor
     taps: Tensor
     bias: Tensor
+
+    @cached_property
+    def transformed(self) -> Tensor:
+        """Transformed in float64 and rounded once, shape (K/32, 36, C, 32): made by the first call with many tiles."""
+        transformed = _weights(len(self.bias) // FILTERS, 36, self.taps.shape[1], FILTERS)
+        for part, piece in zip(transformed, self.weight.split(FILTERS), strict=True):  # float64 copies of one part at a time
+            part[..., : len(piece)] = torch.einsum("ir,kcrs,js->ijck", G, piece.double(), G).flatten(0, 1)
+        return transformed
 
     @property
     def weight(self) -> Tensor:
@@ -58,12 +68,13 @@ class PackedWinograd:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of everything that is stored."""
-        return sum(tensor.nbytes for tensor in (self.transformed, self.taps, self.bias))
+        """Bytes of everything that is stored so far."""
+        tensors = (self.taps, self.bias, self.__dict__.get("transformed"))
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
-    """Transform and lay out the weights of a layer once, for any number of calls of `winograd_conv2d`.
+    """Lay out the weights of a layer once, for any number of calls of `winograd_conv2d`.
 
     Parameters
     ----------
@@ -99,10 +110,7 @@ def pack_weights(weight: Tensor, bias: Tensor | None = None) -> PackedWinograd:
     taps[:filters] = weight.flatten(2)
     taps = taps.unflatten(0, (-1, TAP_FILTERS)).permute(0, 2, 3, 1)
     taps = _weights(*taps.shape).copy_(taps)
-    transformed = _weights(padded // FILTERS, 36, channels, FILTERS)
-    for part, piece in zip(transformed, weight.split(FILTERS), strict=True):  # float64 copies of one part at a time
-        part[..., : len(piece)] = torch.einsum("ir,kcrs,js->ijck", G, piece.double(), G).flatten(0, 1)
-    return PackedWinograd(filters, transformed, taps, padded_bias)
+    return PackedWinograd(filters, taps, padded_bias)
 
 
 def winograd_conv2d(
@@ -162,6 +170,9 @@ def winograd_conv2d(
 
     Notes
     -----
+    Calls with few tiles (`FEW_TILES`) transform the weights on the way, in float32, and all others read weights that were
+    transformed in float64 and rounded: results of the same image alone and in a batch differ by as much as the error below.
+
     The error is at most 2e-5 of the largest output up to 512 input channels (2.5e-6 for a few of them, 1.5e-5 being usual
     for 512) and 4e-5 up to 2048, whatever the batch: 10 to 60 times that of a direct convolution, because outputs are small
     differences of larger sums. For the same reason a NaN or an infinity in the input makes NaN of outputs that a direct
@@ -232,6 +243,8 @@ def winograd_conv2d(
             addend_steps = addend.stride()
         addend_address = addend.data_ptr()
     out_steps = out.stride()
+    tiles = images * -(-rows // 4) * -(-columns // 4)
+    few = tiles <= FEW_TILES or (tiles <= MORE_TILES and filters * channels * 36 * 4 <= MORE_BYTES)
     _winograd_conv.convolve(
         level_index(),
         team(threads),
@@ -240,7 +253,7 @@ def winograd_conv2d(
         padding,
         x.data_ptr(),
         (steps[0], steps[2], steps[3]),
-        weights.transformed.data_ptr(),
+        0 if few else weights.transformed.data_ptr(),
         weights.taps.data_ptr(),
         weights.bias.data_ptr(),
         addend_address,

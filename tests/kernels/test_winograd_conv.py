@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d, max_pool2d
 
+from seerlab.kernels import winograd_conv as kernel
 from seerlab.kernels.simd import LEVELS, available_levels, use_level
 from seerlab.kernels.winograd_conv import PackedWinograd, pack_weights, winograd_conv2d
 
@@ -116,6 +117,32 @@ def test_few_tiles_with_many_weights_are_right(convolve, size, n, c, k):
     # Multiplied by the nine taps rather than by transformed weights, in chunks of input channels.
     x, weight, bias = operands(n, c, k, size)
     check(convolve, x, weight, bias)
+
+
+@pytest.mark.parametrize("size", [*range(1, 17), 27])
+@pytest.mark.parametrize("few", [False, True])
+def test_both_ways_of_weights_are_right_for_any_cut_into_tiles(level, monkeypatch, size, few):
+    # Tiles of four outputs and of three, by transformed weights and by taps.
+    monkeypatch.setattr(kernel, "FEW_TILES", 1000 if few else 0)
+    monkeypatch.setattr(kernel, "MORE_TILES", 0)
+    for n, height in ((1, 7), (3, 5), (2, 14)):
+        x, weight, bias = operands(n, 35, 50, (height, size))
+        check(winograd_conv2d, x, weight, bias, lower=0.0)
+        if size > 1:
+            check(winograd_conv2d, x, weight, bias, pool=True)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_both_ways_of_weights_agree(level, monkeypatch, pool):
+    x, weight, bias = operands(2, 300, 70, (13, 10))
+    addend = torch.randn(2, 70, 13, 10)
+    weights = pack_weights(weight, bias)
+    results = []
+    for tiles in (0, 1000):
+        monkeypatch.setattr(kernel, "FEW_TILES", tiles)
+        monkeypatch.setattr(kernel, "MORE_TILES", tiles)
+        results.append(winograd_conv2d(x, weights, addend=addend, lower=-20.0, upper=20.0, pool=pool))
+    torch.testing.assert_close(*results, rtol=0, atol=5e-3)  # of outputs up to 250, clamped
 
 
 def test_many_tiles_with_many_weights_are_right(convolve):
@@ -259,7 +286,18 @@ def test_packed_weights_are_a_copy_and_can_be_read_back(convolve):
     weight.zero_()
     bias.zero_()
     assert torch.equal(convolve(x, weights), before)
-    assert weights.nbytes == 64 * 16 * (36 + 9) * 4 + 64 * 4
+
+
+def test_transformed_weights_are_made_when_many_tiles_need_them(level):
+    x, weight, bias = operands(k=37, size=(16, 16))
+    weights = pack_weights(weight, bias)
+    small = 64 * 16 * 9 * 4 + 64 * 4
+    assert weights.nbytes == small
+    check(winograd_conv2d, x, weight, bias)
+    winograd_conv2d(x, weights)
+    assert weights.nbytes == small
+    winograd_conv2d(x.repeat(2, 1, 1, 1), weights)
+    assert weights.nbytes == small + 64 * 16 * 36 * 4
 
 
 def test_tensors_that_require_gradients_are_accepted_and_give_none(convolve):
