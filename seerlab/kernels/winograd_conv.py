@@ -56,7 +56,9 @@ class PackedWinograd:
     def transformed(self) -> Tensor:
         """Transformed in float64 and rounded once, shape (K/32, 36, C, 32): made by the first call with many tiles."""
         transformed = _weights(len(self.bias) // FILTERS, 36, self.taps.shape[1], FILTERS)
-        for part, piece in zip(transformed, self.weight.split(FILTERS), strict=True):  # float64 copies of one part at a time
+        for part, piece in zip(
+            transformed, self.weight.split(FILTERS), strict=True
+        ):  # float64 copies of one part at a time
             part[..., : len(piece)] = torch.einsum("ir,kcrs,js->ijck", G, piece.double(), G).flatten(0, 1)
         return transformed
 
