@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
+from encoding_selection import caffe_input
 from PIL import Image
 from seernet_accuracy import WEIGHT_FILES, wilson
 from torch import nn
@@ -41,7 +42,9 @@ def load(name: str, folder: Path) -> tuple[nn.Module, LabelledImages]:
     net = sl.load(name, weights=folder / WEIGHT_FILES[name])
     sample = folder / "images" / "imagenet1k-sample"
     labels = [int(row["class_index"]) for row in csv.DictReader((sample / "labels.csv").open())]
-    pictures = [net.preprocess(Image.open(file).convert("RGB")) for file in sorted(sample.glob("*.jpg"))]
+    # The Caffe weights were trained on pictures in another form.
+    prepare = caffe_input if name == "squeezenet1_0" else lambda file: net.preprocess(Image.open(file).convert("RGB"))
+    pictures = [prepare(file) for file in sorted(sample.glob("*.jpg"))]
     return net.model, LabelledImages(torch.cat(pictures), torch.tensor(labels))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from encoding_selection import caffe_input
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,10 +29,10 @@ IN_A_ROW = (1, 10)
 NETWORKS = ("vgg16_stack", "resnet18", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "vgg9_cifar10")
 
 
-def photograph() -> Image.Image | None:
+def photograph() -> Path | None:
     folder = os.environ.get("SEERLAB_DATA")
     pictures = sorted(Path(folder).glob("images/imagenet1k-sample/**/*.[jJ]*")) if folder else []
-    return Image.open(pictures[0]).convert("RGB") if pictures else None
+    return pictures[0] if pictures else None
 
 
 def network(name: str) -> tuple[str, nn.Module, Tensor]:
@@ -48,7 +49,10 @@ def network(name: str) -> tuple[str, nn.Module, Tensor]:
         net = sl.load(name, weights=files[0] if files else None)
         label, model = f"{name}, {net.weights}", net.model
     picture = photograph()
-    return label, model.eval(), net.preprocess(sl.sample_images()["cat"] if picture is None else picture)
+    if picture is not None and "caffe" in net.weights:
+        return label, model.eval(), caffe_input(picture)  # these weights were trained on pictures in another form
+    image = sl.sample_images()["cat"] if picture is None else Image.open(picture).convert("RGB")
+    return label, model.eval(), net.preprocess(image)
 
 
 def frozen(model: nn.Module, x: Tensor) -> Callable[[], object]:
