@@ -22,6 +22,7 @@ HEADER = '''"""Costs measured on the development machine ({processor}, one threa
 
 Written by ``benchmarks/builtin_costs.py``.
 """
+# ruff: noqa: E501  it is a table
 
 from __future__ import annotations
 

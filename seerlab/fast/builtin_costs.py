@@ -2,6 +2,7 @@
 
 Written by ``benchmarks/builtin_costs.py``.
 """
+# ruff: noqa: E501  it is a table
 
 from __future__ import annotations
 
