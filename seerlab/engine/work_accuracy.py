@@ -61,8 +61,8 @@ def accuracy_of_setting(subject: Subject, pictures: PictureSet, values: Values) 
         data = LabelledImages(images, dense_classes(model, images))
         table = agreement_instead(accuracy({text: running}, data, batch_size=size))
         value, low, high = interval_of(table.loc[0].to_dict(), "agreement")
-        sentence = f"{text}: the same first class as dense on {percent(value)} of the pictures "
-            f"(95 % interval {percent(low)} to {percent(high)})."
+        within = f"95 % interval {percent(low)} to {percent(high)}"
+        sentence = f"{text}: the same first class as dense on {percent(value)} of the pictures ({within})."
         chart = Chart(AGREEMENT, "%", ("agreement",), [(text, [(value, low, high)])])
         return Report(table, (*SETTING_COLUMNS, *_interval_columns("agreement", "Agreement")), sentence, notes, chart)
     table = accuracy({"dense": model, text: running}, LabelledImages(images, pictures.labels), batch_size=size)
