@@ -111,6 +111,7 @@ class Job:
         self._held_s = self._stage_held_s = 0.0
         self._held = False
         self._told = 0.0
+        self._over = False  # ended, and whoever wanted to know was told
 
     @property
     def ended(self) -> bool:
@@ -156,12 +157,12 @@ class Job:
             _turns.notify_all()
         READER.wake()
         if waited:
-            self._tell()
+            self._finish()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until it has ended; False when the time ran out first."""
+        """Block until it has ended and its owner was told; False when the time ran out first."""
         with _turns:
-            return _turns.wait_for(lambda: self.ended, timeout)
+            return _turns.wait_for(lambda: self._over, timeout)
 
     # --- whoever watches: called on the thread that works ---
 
@@ -213,6 +214,13 @@ class Job:
         if due:
             self._tell()
 
+    def _finish(self) -> None:
+        """After the end: tell, then let those go on who wait."""
+        self._tell()
+        with _turns:
+            self._over = True
+            _turns.notify_all()
+
     def _tell(self) -> None:
         self._told = time.monotonic()
         try:
@@ -248,7 +256,6 @@ class Job:
         self._ended = time.monotonic()
         self._begun = self._begun or self._ended
         self._work = None
-        _turns.notify_all()
 
 
 class _JobBar:
@@ -335,7 +342,7 @@ class JobQueue:
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Block until all jobs here have ended; False when the time ran out first."""
         with _turns:
-            return _turns.wait_for(lambda: all(job.ended for job in self._jobs), timeout)
+            return _turns.wait_for(lambda: all(job._over for job in self._jobs), timeout)
 
     def close(self) -> None:
         """Cancel all jobs and forget them. One that is running ends at its next checkpoint; nobody waits for it."""
@@ -362,7 +369,7 @@ def _work_off() -> None:
         finally:
             with _turns:
                 _running.remove(job)
-        job._tell()
+        job._finish()
         del job  # a thread that looks for the next one must not keep what the last one made
 
 

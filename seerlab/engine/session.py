@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,8 @@ class Session:
         How the network, its weights and the input are called on every view.
     categories : sequence of str
         Names of the network's outputs; numbers stand in where there are none.
+    preprocess : callable, optional
+        Makes an input of a picture.
 
     Raises
     ------
@@ -78,10 +80,18 @@ class Session:
     """
 
     def __init__(
-        self, model: nn.Module, x: Any, *, name: str, weights: str, picture: str, categories: Sequence[str] = ()
+        self,
+        model: nn.Module,
+        x: Any,
+        *,
+        name: str,
+        weights: str,
+        picture: str,
+        categories: Sequence[str] = (),
+        preprocess: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.name, self.weights, self.picture = name, weights, picture
-        self.model, self.x, self.categories = model, x, tuple(categories)
+        self.model, self.x, self.categories, self.preprocess = model, x, tuple(categories), preprocess
         _refuse_unfit_input(model, x)
         self.layers: LayerDict = conv_layers(model, x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
@@ -400,7 +410,13 @@ class SessionLoader:
         if isinstance(loaded, nn.Module):
             return Session(loaded, x, name=self._own_name, weights=OWN_WEIGHTS, picture=image)
         return Session(
-            loaded.model, x, name=loaded.name, weights=loaded.weights, picture=image, categories=loaded.categories
+            loaded.model,
+            x,
+            name=loaded.name,
+            weights=loaded.weights,
+            picture=image,
+            categories=loaded.categories,
+            preprocess=loaded.preprocess,
         )
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ from seerlab.widgets.mask_view import MaskView
 from seerlab.widgets.network_strip import NetworkStrip
 from seerlab.widgets.pages import EpsilonPage, LayerPage, NetworkPage, Page, layer_title
 from seerlab.widgets.predictor_view import PredictorView
+from seerlab.widgets.work_page import WorkPage
 
 if TYPE_CHECKING:
     from seerlab.widgets.charts import Charts
@@ -163,6 +164,7 @@ class Lab(ipywidgets.VBox):
             LayerPage("Predictors", self._lab_make_predictor),
             LayerPage("Weights", GranularityView),
             self._lab_network,
+            WorkPage("Work", self),
         )
         self._lab_pages = ipywidgets.Tab(
             [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), *(page.box for page in self._lab_more)],
