@@ -135,7 +135,9 @@ def sweep_over(subject: Subject, pictures: PictureSet, values: Values) -> Report
         text = setting_text(row["method"], {name: row[name] for name in method.settings}) if method else "dense"
         rows.append((text if alone else f"{row['network']}, {text}", [interval_of(row, measure)]))
     of_layers = int((table["layer"] != WHOLE).sum())
-    sentence = f"{counted(len(table) - of_layers, 'row')} of whole networks, {of_layers} of layers."
+    sentence = (
+        f"{counted(len(table) - of_layers, 'row')} of whole networks{f', {of_layers} of layers' if of_layers else ''}."
+    )
     tried = whole[whole["method"] != "dense"][measure]
     if len(tried):
         sentence += f" {heading} from {percent(tried.min())} to {percent(tried.max())}."

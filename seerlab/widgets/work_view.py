@@ -109,7 +109,7 @@ class WorkView(LabWidget):
         self._lab_lock = threading.RLock()
         self._lab_subject = subject
         self._lab_own: dict[str, PictureSet] = {} if given is None else {GIVEN: given}
-        self._lab_folders: dict[str, str] = {}  # name shown -> path
+        self._lab_folders: dict[str, tuple[str, str]] = {}  # name -> path, and what is said of it
         self._lab_about: dict[int, tuple[str, Kind]] = {}  # number of a job -> network and kind of work
         self._lab_queue = JobQueue(self._lab_changed, error_text)
         super().__init__(kinds=[_kind(name) for name in KINDS], bits=bits, margin=margin, title=_title(subject))
@@ -172,9 +172,9 @@ class WorkView(LabWidget):
         found = folder_pictures(path, self._lab_subject.categories)
         with self._lab_lock:
             name = found.name
-            while name in self._lab_own or self._lab_folders.get(name, path) != path:
+            while name in self._lab_own or self._lab_folders.get(name, (path,))[0] != path:
                 name += "′"
-            self._lab_folders[name] = path
+            self._lab_folders[name] = (path, f"{name} ({len(found)}, {found.origin})")
         self._lab_show_sets(name)
         return name
 
@@ -237,7 +237,7 @@ class WorkView(LabWidget):
         if name in self._lab_own:
             return self._lab_own[name]
         if name in self._lab_folders:
-            return folder_pictures(self._lab_folders[name], self._lab_subject.categories)
+            return folder_pictures(self._lab_folders[name][0], self._lab_subject.categories)
         if name == INPUT:
             return given_pictures(self._lab_subject.example, name=INPUT)
         return given_pictures(list(networks.sample_images().values()), name=SAMPLES)
@@ -249,8 +249,7 @@ class WorkView(LabWidget):
             for name, own in self._lab_own.items():
                 labels[name] = f"{name} ({len(own)}, {own.origin})"
             if subject.preprocess is not None:
-                labels |= dict.fromkeys(self._lab_folders, "")
-                labels = {name: text or f"folder {name}" for name, text in labels.items()}
+                labels |= {name: text for name, (_, text) in self._lab_folders.items()}
                 labels[SAMPLES] = f"{SAMPLES} (no labels)"
             elif isinstance(subject.example, Tensor) and GIVEN not in labels:
                 labels[INPUT] = f"{INPUT} ({len(subject.example)}, no labels)"

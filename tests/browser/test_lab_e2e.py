@@ -8,88 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.jupyterlab_server import jupyterlab, write_notebook
+from tests.browser.jupyterlab_server import write_notebook
+from tests.browser.lab_page import START_MS, STEP_MS, canvas_of, frame, pixels, run_all, wait_label, wait_next_frame
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
 
-START_MS = 120_000  # a kernel that imports torch on a busy machine
-STEP_MS = 30_000
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-# Errors of the page that are not the lab's own, each with its reason.
-FOREIGN_ERRORS = (
-    re.compile(r"favicon"),  # the server has none for the file browser's icon under some addresses
-)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Folder of notebooks that the server shows."""
-    return tmp_path_factory.mktemp("notebooks")
-
-
-@pytest.fixture(scope="module")
-def server(folder, tmp_path_factory):
-    with jupyterlab(folder, tmp_path_factory.mktemp("jupyter")) as address:
-        yield address
-
-
-@pytest.fixture
-def errors(page: Page):
-    """What the page's console reports as errors; the test fails for any."""
-    found: list[str] = []
-    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: found.append(str(error)))
-    yield found
-    own = [text for text in found if not any(pattern.search(text) for pattern in FOREIGN_ERRORS)]
-    assert own == []
-
-
-def run_all(page: Page, server: str, name: str) -> None:
-    """Open a notebook and run it from the menu, after ending the kernels of earlier tests."""
-    for session in page.request.get(f"{server}/api/sessions").json():
-        page.request.delete(f"{server}/api/sessions/{session['id']}")
-    page.set_viewport_size({"width": 1400, "height": 1000})
-    page.goto(f"{server}/lab/tree/{name}?reset", timeout=START_MS)
-    expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=START_MS)
-    # A cell run before the kernel is there would open a dialogue that asks for one.
-    expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-
-
-def canvas_of(page: Page):
-    return page.locator(".seer-mask canvas[role=img][data-frame]")
-
-
-def frame(page: Page) -> int:
-    return int(canvas_of(page).get_attribute("data-frame") or 0)
-
-
-def wait_next_frame(page: Page, before: int) -> None:
-    page.wait_for_function(
-        "before => Number(document.querySelector('.seer-mask canvas[role=img][data-frame]').dataset.frame) > before",
-        arg=before,
-        timeout=STEP_MS,
-    )
-
-
-def wait_label(page: Page, text: str) -> str:
-    """Wait until the canvas names `text`; return its whole label."""
-    expect(canvas_of(page)).to_have_attribute("aria-label", re.compile(text), timeout=STEP_MS)
-    return canvas_of(page).get_attribute("aria-label") or ""
-
-
-def pixels(page: Page) -> int:
-    """One number for the canvas's picture, read back pixel by pixel."""
-    return page.evaluate(
-        """() => {
-          const canvas = document.querySelector('.seer-mask canvas[role=img][data-frame]');
-          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-          let hash = 0;
-          for (const value of data) hash = (Math.imul(hash, 31) + value) | 0;
-          return hash;
-        }"""
-    )
 
 
 @pytest.fixture

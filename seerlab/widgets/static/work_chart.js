@@ -20,9 +20,9 @@ const figure = (value, unit) => (unit === "%" ? `${(100 * value).toFixed(1)} %` 
 
 /* Circle, square, diamond: the second cue beside the colour. */
 function mark(place, [x, y], r) {
-	if (place === 0) return `<circle class="m0" cx="${x}" cy="${y}" r="${r}"/>`;
-	if (place === 1) return `<rect class="m1" x="${x - r}" y="${y - r}" width="${2 * r}" height="${2 * r}"/>`;
-	return `<path class="m2" d="M${x} ${y - 1.3 * r}L${x + 1.3 * r} ${y}L${x} ${y + 1.3 * r}L${x - 1.3 * r} ${y}Z"/>`;
+	if (place === 0) return `<circle class="m0" cx="${x}" cy="${y}" r="${0.85 * r}"/>`;
+	if (place === 1) return `<rect class="m1" x="${x - 1.15 * r}" y="${y - 1.15 * r}" width="${2.3 * r}" height="${2.3 * r}"/>`;
+	return `<path class="m2" d="M${x} ${y - 1.7 * r}L${x + 1.7 * r} ${y}L${x} ${y + 1.7 * r}L${x - 1.7 * r} ${y}Z"/>`;
 }
 
 /** The chart as {svg, text}; `width` in CSS pixels. */

@@ -49,10 +49,11 @@ function render({ model, el }) {
 	const kinds = model.get("kinds");
 	root.innerHTML = `<header><div class="title"></div></header><div class="grid2"><form aria-label="New job"><h3>New job</h3>
 <div class="choice" role="radiogroup" aria-label="Kind of work">${kinds.map(({ name, label }, i) => `<label><input type="radio" name="${uid}" value="${name}"${i ? "" : " checked"}><span>${escaped(label)}</span></label>`).join("")}</div>
-<p class="about"></p><div class="fields"></div>
+<p class="about"></p>
 <div class="set"><div class="field"><label for="${uid}-set">Pictures</label><select id="${uid}-set"></select></div>
 <div class="field count"><label for="${uid}-count">At most</label><input id="${uid}-count" type="number" min="1" step="1"></div>
 <div class="field folder"><label for="${uid}-folder">Folder</label><input id="${uid}-folder" type="text" placeholder="path, with labels.csv or subfolders"><button type="button">Add</button></div></div>
+<div class="fields"></div>
 <div class="go"><button type="submit">Start</button></div><div role="alert"></div></form>
 <section aria-label="Jobs"><h3>Jobs</h3><p class="none">Nothing was started yet. Jobs run one after the other; the knobs come first.</p><ol></ol><div class="sr" role="status"></div>
 <div class="result" data-job="0"></div></section></div>`;
@@ -73,6 +74,7 @@ function render({ model, el }) {
 		const id = `${uid}-${owner.name}-${field.name}`;
 		const input = document.createElement(field.kind === "choice" ? "select" : "input");
 		input.id = id;
+		input.setAttribute("aria-label", `${field.label}, new job`); // the lab has a control for bits as well
 		if (field.kind === "choice") input.innerHTML = field.choices.map(([value, label]) => `<option value="${escaped(value)}">${escaped(label)}</option>`).join("");
 		else if (field.kind === "text") input.placeholder = field.hint;
 		else {
