@@ -64,6 +64,8 @@ class Progress:
         Expected until the end of the stage, without the time the job will be held up; None while too little is known.
     held : bool
         Whether it stands still because a reader waits for something else.
+    ending : bool
+        Whether it was asked to end, and has not come to a checkpoint since.
     """
 
     stage: str = ""
@@ -74,6 +76,7 @@ class Progress:
     elapsed_s: float = 0.0
     left_s: float | None = None
     held: bool = False
+    ending: bool = False
 
 
 class Job:
@@ -126,23 +129,16 @@ class Job:
                 return Progress()
             now = self._ended or time.monotonic()
             elapsed = now - self._begun
+            held, ending = self._held and not self._ended, self._asked_to_end and not self._ended
             if not self._stages:
-                return Progress(elapsed_s=elapsed, held=self._held)
+                return Progress(elapsed_s=elapsed, held=held, ending=ending)
             outer = self._stages[0]
             share = min(self._share(), 1.0)
             left = None
             if share > EARLY_SHARE:
                 left = (now - self._stage_begun - (self._held_s - self._stage_held_s)) * (1 - share) / share
-            return Progress(
-                outer.name,
-                outer.unit,
-                int(outer.done),
-                outer.total,
-                share,
-                elapsed,
-                left,
-                self._held and not self._ended,
-            )
+            counts = (outer.name, outer.unit, int(outer.done), outer.total)
+            return Progress(*counts, share, elapsed, left, held, ending)
 
     def cancel(self) -> None:
         """End it at its next checkpoint; at once if it has not begun. A second call does nothing."""
@@ -158,6 +154,8 @@ class Job:
         READER.wake()
         if waited:
             self._finish()
+        else:
+            self._tell()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it has ended and its owner was told; False when the time ran out first."""

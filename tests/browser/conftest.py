@@ -53,7 +53,10 @@ def server(folder, tmp_path_factory):
 def errors(page: Page):
     """What the page's console reports as errors; the test fails for any."""
     found: list[str] = []
-    page.on("console", lambda message: found.append(f"{message.text} {message.location}") if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: found.append(f"{message.text} {message.location}") if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: found.append(str(error)))
     yield found
     own = [text for text in found if not any(pattern.search(text) for pattern in FOREIGN_ERRORS)]

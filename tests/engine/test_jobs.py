@@ -87,10 +87,10 @@ def test_cancelling_ends_a_running_job_at_its_next_checkpoint(queue):
     job = queue.submit("held", work)
     assert work.started.wait(PATIENCE_S)
     job.cancel()
-    assert job.state == "running"
+    assert (job.state, job.progress.ending) == ("running", True)
     work.gate.set()
     assert job.wait(PATIENCE_S)
-    assert (job.state, job.result) == ("cancelled", None)
+    assert (job.state, job.result, job.progress.ending) == ("cancelled", None, False)
 
 
 def test_work_that_survives_failures_does_not_survive_cancelling(queue):

@@ -30,6 +30,7 @@ export function stateLine(job, ago) {
 		const took = job.state === "waiting" ? "" : ` after ${duration(job.elapsed_s)}`;
 		return job.state === "done" ? `done in ${duration(job.elapsed_s)}. ${job.sentence}` : STATES[job.state] + took;
 	}
+	if (job.ending) return `ends as soon as it can · ${duration(job.elapsed_s + ago)}`;
 	const parts = [];
 	if (job.held) parts.push("stands still for the knobs");
 	if (job.total) parts.push(`${job.stage}: ${whole(job.done)} of ${whole(job.total)} ${job.unit}${job.total === 1 ? "" : "s"}`);
