@@ -6,10 +6,11 @@ going back to the former picture costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,10 @@ class Session:
         self.name, self.weights, self.picture = name, weights, picture
         self.model, self.x, self.categories = model, x, tuple(categories)
         _refuse_unfit_input(model, x)
-        self.layers: LayerDict = conv_layers(model, x)
+        with _outputs_of(model) as outputs:
+            self.layers: LayerDict = conv_layers(model, x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
-        self.guesses = _guesses(model, x, categories)
+        self.guesses = _guesses(outputs[-1], categories)
         self._sparsity: dict[str, float] = {}
         self._errors: dict[tuple[str, int, int], tuple[float, float]] = {}
 
@@ -198,10 +200,22 @@ def _refuse_unfit_input(model: nn.Module, x: Any) -> None:
         raise ValueError(f"the input holds {bad} NaN or infinite values of {x.numel()}; clean the picture first")
 
 
-def _guesses(model: nn.Module, x: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
+@contextlib.contextmanager
+def _outputs_of(model: nn.Module) -> Iterator[list[Any]]:
+    """Gather what the model returns inside a ``with`` block: one run serves for its layers and for its guesses."""
+    gathered: list[Any] = []
+    if not isinstance(model, nn.Module):  # refused with a sentence by whoever runs it
+        yield gathered
+        return
+    handle = model.register_forward_hook(lambda _model, _inputs, output: gathered.append(output))
+    try:
+        yield gathered
+    finally:
+        handle.remove()
+
+
+def _guesses(scores: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
     """Return the network's likeliest categories for the first picture; none when its output is no row of scores."""
-    with plain_mode():
-        scores = model(*x) if isinstance(x, tuple) else model(x)
     if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] < 2:
         return ()
     best = torch.softmax(scores[0].float(), 0).topk(min(count, scores.shape[1]))
