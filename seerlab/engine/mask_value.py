@@ -1,4 +1,4 @@
-"""What a layer's mask is worth beyond its zeros: what grains of every size could skip of them, and what false skips cost.
+"""What a layer's mask is worth beyond its zeros: what grains of every size could skip of them, and what false skips cost in top-1.
 
 A count of zeros misleads: hardware and kernels skip in grains, and a grain is skipped only if nothing in it is needed.
 """
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from seerlab import seernet
 from seerlab.evaluation import Accuracy, LabelledImages, evaluate
-from seerlab.layers import ConvLayer
-from seerlab.masks import off_mask_value
 from seerlab.measure import Interrupted
 from seerlab.operators import plain_mode
 
@@ -83,8 +81,8 @@ def skippable(mask: Tensor, window: tuple[int, int] = WINDOW) -> Skippable:
         element=_share(~marked, 1, marked.size),
         window=_share(~pooled, area, marked.size),
         vector=_share(~_any(marked, 1, VECTOR), _lengths(k, VECTOR)[:, None, None], marked.size),
-        row=_share(~marked.any(3), q, marked.size),
-        map=_share(~marked.reshape(n, k, p * q).any(2), p * q, marked.size),
+        row=_share(np.logical_not(marked.any(3)), q, marked.size),
+        map=_share(np.logical_not(marked.reshape(n, k, p * q).any(2)), p * q, marked.size),
         window_size=window,
     )
 
@@ -106,35 +104,10 @@ def _lengths(size: int, length: int) -> NDArray[np.int64]:
     return np.minimum(starts + length, size) - starts
 
 
-def _share(empty: NDArray[np.bool_], outputs: Any, size: int) -> float:
+def _share(empty: Any, outputs: Any, size: int) -> float:
     if np.ndim(outputs) == 0:
         return float(np.count_nonzero(empty) * outputs / size)
     return float((empty * outputs).sum() / size)
-
-
-def output_error(layer: ConvLayer, mask: Tensor) -> float:
-    """Relative error of the layer's output when only the marked outputs are computed: ``|y - y_dense| / |y_dense|``.
-
-    Parameters
-    ----------
-    layer : ConvLayer
-    mask : Tensor, shape (N, K, P, Q), bool
-        Outputs that are computed.
-
-    Returns
-    -------
-    float
-        In the Euclidean norm, pooling included; 0 for a dense output that is all zero.
-    """
-    rectified = layer.activation is not None and layer.activation.rectifies
-    with plain_mode():
-        off = off_mask_value(rectified=rectified, pool=layer.pool)
-        dense = layer.output
-        wrong = layer.finish(torch.where(mask, layer.pre_activation, off)).sub_(dense)
-        # A window of which nothing was computed holds minus infinity where no ReLU follows: nothing is known of it, and all of it is wrong.
-        wrong = torch.where(wrong.isfinite(), wrong, dense)
-        norm = float(dense.norm())
-        return float(wrong.norm()) / norm if norm else 0.0
 
 
 @dataclass(frozen=True)
@@ -149,8 +122,6 @@ class MaskValue:
         Of the true mask: what a perfect prediction could skip.
     predicted : Skippable
         Of the predicted mask.
-    output_error : float
-        What the false skips cost in the layer's own output, relative.
     """
 
     layer: str
@@ -158,15 +129,10 @@ class MaskValue:
     margin: int
     needed: Skippable
     predicted: Skippable
-    output_error: float
 
     def summary(self) -> dict[str, float]:
-        """Shares as ``skippable_window`` and ``predicted_skippable_window`` and so on, and ``output_error``."""
-        return {
-            **self.needed.summary("skippable"),
-            **self.predicted.summary("predicted_skippable"),
-            "output_error": self.output_error,
-        }
+        """Shares as ``skippable_window`` and ``predicted_skippable_window`` and so on."""
+        return {**self.needed.summary("skippable"), **self.predicted.summary("predicted_skippable")}
 
 
 def mask_value(prediction: seernet.Prediction) -> MaskValue:
@@ -180,7 +146,6 @@ def mask_value(prediction: seernet.Prediction) -> MaskValue:
         settings.margin,
         skippable(prediction.truth, window),
         skippable(prediction.mask, window),
-        output_error(layer, prediction.mask),
     )
 
 
@@ -269,8 +234,8 @@ def top_one(
     dense, predicted = right or (None, None)
     return TopOne(
         images=len(same),
-        dense=dense and dense.top1,
-        predicted=predicted and predicted.top1,
-        interval=predicted and predicted.top1_interval,
+        dense=None if dense is None else dense.top1,
+        predicted=None if predicted is None else predicted.top1,
+        interval=None if predicted is None else predicted.top1_interval,
         same=float(same.float().mean()),
     )

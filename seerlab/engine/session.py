@@ -201,7 +201,7 @@ def _refuse_unfit_input(model: nn.Module, x: Any) -> None:
 
 
 @contextlib.contextmanager
-def _outputs_of(model: nn.Module) -> Iterator[list[Any]]:
+def _outputs_of(model: Any) -> Iterator[list[Any]]:
     """Gather what the model returns inside a ``with`` block: one run serves for its layers and for its guesses."""
     gathered: list[Any] = []
     if not isinstance(model, nn.Module):  # refused with a sentence by whoever runs it
@@ -306,6 +306,19 @@ class SessionLoader:
             self._samples = networks.sample_images()
         return [*self._pictures, *(name for name in self._samples if name not in self._pictures)]
 
+    def inputs(self) -> list[Any]:
+        """Input tensors of all pictures to choose from, for the network loaded last."""
+        if self._loaded is None:
+            return []
+        with plain_mode():
+            return [_input_of(self._loaded[1], self._picture(name)) for name in self.image_names()]
+
+    def is_given(self, network: str, image: str) -> tuple[bool, bool]:
+        """Whether a network and a picture came as objects, so that their names alone do not bring them back."""
+        drawn = network.endswith(RANDOM)  # the name alone would draw other weights
+        own = self._own is not None and network == self._own_name and (drawn or network not in self._names())
+        return own, image in self._pictures
+
     def add_picture(self, name: str, picture: Any) -> str:
         """Offer a picture under a name.
 
@@ -409,13 +422,21 @@ class SessionLoader:
         return loaded
 
     def _make(self, loaded: Any, image: str) -> Session:
-        picture = self._pictures[image] if image in self._pictures else (self._samples or {})[image]
-        x = _input_of(loaded, picture)
+        x = _input_of(loaded, self._picture(image))
         if isinstance(loaded, nn.Module):
             return Session(loaded, x, name=self._own_name, weights=OWN_WEIGHTS, picture=image)
         return Session(
             loaded.model, x, name=loaded.name, weights=loaded.weights, picture=image, categories=loaded.categories
         )
+
+    def _picture(self, name: str) -> Any:
+        return self._pictures[name] if name in self._pictures else (self._samples or {})[name]
+
+    def _names(self) -> set[str]:
+        """Entries that anybody can load by name."""
+        if self.own_model:
+            return set()
+        return {name for name, about in self._about.items() if about.weights} | {name + RANDOM for name in self._about}
 
     def close(self) -> None:
         """Drop networks, layers and pictures."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import seerlab as sl
-from seerlab.engine.mask_value import VECTOR, mask_value, output_error, skippable, top_one
+from seerlab.engine.mask_value import VECTOR, mask_value, skippable, top_one
 from seerlab.evaluation import LabelledImages
 from seerlab.measure import Interrupted
 
@@ -68,34 +68,13 @@ def net(request):
     return Net(*request.param).eval(), torch.rand(2, 3, 12, 12)
 
 
-def test_output_error_is_that_of_the_sparse_convolution(net):
-    model, x = net
-    layer = sl.conv_layers(model, x)["second"]
-    prediction = sl.seernet.predict(layer, bits=3)
-    assert prediction.false_negatives
-    sparse = sl.seernet.forward(layer, bits=3)
-    expected = (sparse - layer.output).norm() / layer.output.norm()
-    found = mask_value(prediction).output_error
-    if torch.isfinite(sparse).all():
-        assert found == pytest.approx(float(expected), rel=1e-4)
-    assert 0 < found < 1
-
-
-def test_a_true_mask_costs_nothing_and_an_empty_one_all(net):
-    model, x = net
-    layer = sl.conv_layers(model, x)["second"]
-    truth = sl.seernet.predict(layer, bits=4).truth
-    assert output_error(layer, truth) == pytest.approx(0, abs=1e-6)
-    assert output_error(layer, torch.zeros_like(truth)) == pytest.approx(1)
-
-
 def test_summary_names_every_grain_twice(net):
     model, x = net
     prediction = sl.seernet.predict(sl.conv_layers(model, x)["second"], bits=3)
     summary = mask_value(prediction).summary()
     assert summary["skippable_element"] == pytest.approx(prediction.summary()["sparsity"])
     assert summary["predicted_skippable_element"] == pytest.approx(prediction.summary()["predicted_sparsity"])
-    assert set(summary) > {"skippable_map", "predicted_skippable_window", "output_error"}
+    assert set(summary) > {"skippable_map", "predicted_skippable_window"}
 
 
 def test_top_one_is_that_of_the_network_with_the_layer_predicted(net):
