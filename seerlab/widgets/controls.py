@@ -8,13 +8,13 @@ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-STATIC = Path(__file__).parent / "static"
+from ._assets import file
+
 NO_PROGRESS = -1.0  # nothing under way
 UNKNOWN_PROGRESS = 2.0  # something under way, its share not known
 
@@ -35,8 +35,8 @@ class Controls(anywidget.AnyWidget):
     1, `NO_PROGRESS` or `UNKNOWN_PROGRESS`.
     """
 
-    _esm = STATIC / "controls.js"
-    _css = STATIC / "lab.css"
+    _esm = file("controls.js")
+    _css = file("lab.css")
 
     network = traitlets.Unicode().tag(sync=True)
     network_options: traitlets.List[Any] = traitlets.List().tag(sync=True)

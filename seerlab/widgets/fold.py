@@ -5,7 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from ._assets import STATIC
+from ._assets import file
 
 
 class Fold(anywidget.AnyWidget):
@@ -21,7 +21,7 @@ class Fold(anywidget.AnyWidget):
     opened : bool
     """
 
-    _esm = STATIC / "fold.js"
+    _esm = file("fold.js")
 
     label = traitlets.Unicode().tag(sync=True)
     opened = traitlets.Bool(False).tag(sync=True)

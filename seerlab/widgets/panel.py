@@ -228,12 +228,12 @@ def render(session: Session, figures: Mapping[str, float], known: Known) -> str:
     str
         HTML; every text in it that came from outside is escaped.
     """
-    blocks = (
-        _outputs(figures),
-        _skippable(known.value, current=known.value_current),
-        _cost(figures, known),
-        _bytes(figures, known.input_figures),
-        _times(known.timings, known.measuring),
-        _guesses(session),
-    )
-    return "".join(f"<section>{block}</section>" for block in blocks)
+    blocks = {  # by the name of their place in the style sheet
+        "outputs": _outputs(figures),
+        "skippable": _skippable(known.value, current=known.value_current),
+        "cost": _cost(figures, known),
+        "bytes": _bytes(figures, known.input_figures),
+        "times": _times(known.timings, known.measuring),
+        "guesses": _guesses(session),
+    }
+    return "".join(f'<section style="grid-area: {name}">{block}</section>' for name, block in blocks.items())

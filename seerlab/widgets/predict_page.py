@@ -14,7 +14,7 @@ from seerlab.engine.study import LayerStudy
 from seerlab.layers import ConvLayer
 
 from . import panel
-from ._assets import STATIC
+from ._assets import file
 from .fold import Fold
 from .lab_worker import Known
 from .mask_view import MaskView
@@ -37,7 +37,7 @@ class Figures(anywidget.AnyWidget):
         Called with the name of the button that was pressed.
     """
 
-    _esm = STATIC / "panel.js"
+    _esm = file("panel.js")
 
     html = traitlets.Unicode().tag(sync=True)
 

@@ -224,7 +224,7 @@ def test_the_table_of_a_network_has_a_row_per_layer(labs, own):
     lab = settle(labs(*own, page="Network"))
     lab.views["Network"].compute()
     rows = list(csv.DictReader(io.StringIO(lab.to_csv())))
-    assert [row["layer"] for row in rows] == ["first", "second"]
+    assert [row["name"] for row in rows] == ["first", "second"]
 
 
 @pytest.mark.parametrize(("what", "begin"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("csv", b"figure,value")])
