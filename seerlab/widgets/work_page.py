@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-import traitlets
 
 from seerlab.engine.session import Session
 
@@ -15,23 +14,21 @@ if TYPE_CHECKING:
 
     from .work_view import WorkView
 
-FROM_LAB = ("bits", "margin")
-
 
 class WorkPage(Page["WorkView"]):
     """Long work; jobs go on while other pages are looked at.
 
     Parameters
     ----------
-    title : str
-    lab : HasTraits
-        With the traits `bits` and `margin`, which the form follows.
+    title, settings
+        As for `Page`.
+    labelled : callable
+        ``labelled(session) -> (images, labels)`` that were given for this network, or None.
     """
 
-    def __init__(self, title: str, lab: traitlets.HasTraits) -> None:
-        super().__init__(title)
-        self._lab = lab
-        self._links: list[Any] = []
+    def __init__(self, title: str, settings: Mapping[str, str], labelled: Callable[[Session], Any]) -> None:
+        super().__init__(title, settings)
+        self._labelled = labelled
         self._session: Session | None = None  # on show
         self._layer = ""
 
@@ -40,20 +37,17 @@ class WorkPage(Page["WorkView"]):
         from .work_view import WorkView  # late, as below
 
         self._session, self._layer = session, layer
-        view = WorkView(_subject(session, layer))
-        self._links = [traitlets.dlink((self._lab, name), (view, name)) for name in FROM_LAB]
-        return view
+        images, labels = self._labelled(session) or (None, None)
+        return WorkView(_subject(session, layer), images, labels, **self.settings())
 
     def bring(self, view: WorkView, session: Session, layer: str) -> None:
         """Let new jobs be about another network or layer."""
         if (session, layer) != (self._session, self._layer):
             self._session, self._layer = session, layer
-            view.follow(_subject(session, layer))
+            view.follow(_subject(session, layer), *(self._labelled(session) or ()))
 
     def close(self) -> None:
         """Cancel the jobs, and free what the page holds."""
-        for link in self._links:
-            link.unlink()
         self._session = None
         super().close()
 

@@ -124,10 +124,21 @@ class WorkView(LabWidget):
         """The network that new jobs are about."""
         return self._lab_subject
 
-    def follow(self, subject: Subject) -> None:
-        """Let new jobs be about another network or layer; those that were asked for stay what they are."""
+    def follow(self, subject: Subject, images: Any = None, labels: Any = None) -> None:
+        """Let new jobs be about another network or layer; those that were asked for stay what they are.
+
+        Parameters
+        ----------
+        subject : Subject
+        images, labels : optional
+            As for the constructor, in place of those given before: another network needs other input.
+        """
+        given = None if images is None else given_pictures(images, labels, GIVEN)
         with self._lab_lock:
             self._lab_subject = subject
+            self._lab_own.pop(GIVEN, None)
+            if given is not None:
+                self._lab_own[GIVEN] = given
         self.title = _title(subject)
         self._lab_show_sets()
 
@@ -221,6 +232,13 @@ class WorkView(LabWidget):
     def started(self) -> tuple[Job, ...]:
         """The jobs in the list."""
         return self._lab_queue.jobs
+
+    def to_csv(self) -> str:
+        """The whole table of the result that is shown, as comma-separated values; empty when there is none."""
+        for job in self.started:
+            if job.number == self.shown and isinstance(job.result, Report):
+                return str(job.result.table.to_csv(index=False))
+        return ""
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Block until all jobs have ended; False when the time ran out first."""

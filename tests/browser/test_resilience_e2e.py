@@ -13,7 +13,7 @@ from tests.browser.lab_page import START_MS, STEP_MS, canvas_of, run_all, wait_l
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
 
 LAB = "import seerlab as sl\nlab = sl.Lab()\nlab"
-PAGES = ("Predict", "Encode", "Maps", "Predictors", "Weights", "Network", "Work")
+PAGES = ("Predict", "Epsilon", "Encode", "Granularity", "Network", "Work")
 # What can be operated and is on show. Of a group of radio buttons the keyboard reaches one, and moves on with the arrows.
 CONTROLS = """
 () => {
@@ -107,7 +107,7 @@ def test_a_killed_kernel_leaves_the_last_picture_and_says_so_and_the_cell_runs_a
     lab = open_lab(page, server, folder, "killed.ipynb", LAB)
     wait_next_frame(lab, 0)
     wait_label(lab, "4 bits")
-    gone = lab.locator(".seerlab-controls .seerlab-alert")
+    gone = lab.locator(".seer-mask [role=alert]")
     (kernel,) = lab.request.get(f"{server}/api/kernels").json()
     lab.request.post(f"{server}/api/kernels/{kernel['id']}/restart")
     expect(gone).to_contain_text("run the cell again", timeout=START_MS)

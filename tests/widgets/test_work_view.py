@@ -279,6 +279,7 @@ def test_the_table_is_handed_over_as_csv(work):
     (content,) = sent
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(content["text"])), report.table, check_dtype=False)
     assert content["name"].endswith(".csv")
+    assert work.to_csv() == content["text"]
 
 
 def test_removing_a_job_takes_its_result_away(work):

@@ -6,6 +6,7 @@
  *
  * Handles for tests: `li[data-job][data-state]`, `.result[data-job]`, role "alert" for the error, role "status" for what was said last. */
 
+const GONE_AT_WORK = "The kernel has ended, and the jobs with it. To go on, run the cell again.";
 const LONG_WORD = 60; // letters from which a cell may take several lines
 const CELLS = {
 	share: share,
@@ -263,11 +264,18 @@ function render({ model, el }) {
 		for (const part of box.querySelectorAll("button, input, select, [tabindex]")) part.dataset.lmSuppressShortcuts = "true";
 	}
 
+	let gone = false; // the kernel
 	const showError = () => {
-		if (alert.textContent !== model.get("error")) alert.textContent = model.get("error");
+		const text = gone ? GONE_AT_WORK : model.get("error");
+		if (alert.textContent !== text) alert.textContent = text;
+	};
+	const lost = () => {
+		gone = true;
+		clearInterval(clock);
+		showError();
 	};
 	const showTitle = () => (title.textContent = `Long work \u00b7 ${model.get("title")}`);
-	const events = [["msg:custom", receive], ["change:error", showError], ["change:jobs", showJobs], ["change:result", showResult], ["change:title", showTitle]];
+	const events = [["msg:custom", receive], ["change:error", showError], ["change:jobs", showJobs], ["change:result", showResult], ["change:title", showTitle], ["comm_live_update", lost]];
 	events.push(...["sets", "pictures", "folders"].map((name) => [`change:${name}`, showSets]), ...["bits", "margin"].map((name) => [`change:${name}`, fromLab]));
 	for (const [name, handler] of events) model.on(name, handler);
 	listen(root, "keydown", (event) => {
