@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .widgets.mask_view import MaskView
     from .widgets.network_view import NetworkView
     from .widgets.predictor_view import PredictorView
+    from .widgets.work_view import WorkView
 
 # Public name: module it lives in (None: the name is a module itself).
 _PUBLIC: dict[str, str | None] = {
@@ -48,6 +49,7 @@ _PUBLIC: dict[str, str | None] = {
     "NetworkView": "widgets.network_view",
     "PredictorView": "widgets.predictor_view",
     "PreparedConv2d": "fast",
+    "WorkView": "widgets.work_view",
     "accelerate": "engine.accelerate",
     "accuracy": "engine.accuracy",
     "conv2d": "fast",
@@ -78,6 +80,7 @@ __all__ = [
     "NetworkView",
     "PredictorView",
     "PreparedConv2d",
+    "WorkView",
     "__version__",
     "accelerate",
     "accuracy",

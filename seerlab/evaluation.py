@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .measure import checkpoint
 from .operators import plain_mode, refuse_unfit
 
 BATCH = 50  # images at once: enough to fill the convolutions, and a few hundred megabytes at 224 x 224
@@ -185,6 +186,7 @@ def evaluate(
     classes = 0
     with plain_mode():
         for images, labels in data.batches(batch_size):
+            checkpoint()
             scores = model(images)
             if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(images):
                 shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__

@@ -26,7 +26,7 @@ ALLOWED = {
     "operators": set(),
     "networks": set(),
     "measure": set(),
-    "evaluation": {"operators"},
+    "evaluation": {"measure", "operators"},
     "layers": {"operators"},
     "masks": {"layers"},
     "predicted": {"layers", "masks", "operators"},

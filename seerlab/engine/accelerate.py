@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from tqdm.auto import tqdm
 
 from seerlab import operators
 from seerlab.evaluation import LabelledImages, evaluate
@@ -25,7 +24,7 @@ from seerlab.fast.graph import Case, Chain, Fused, fused_in, heirs_of, visit_cha
 from seerlab.fast.network import PLAN_COLUMNS, FastNetwork, Layout, Recipe, find_regions, in_order, lay_out, prepare
 from seerlab.fast.tracing import copied, recorded_calls
 from seerlab.layers import as_inputs
-from seerlab.measure import Timing, interleaved
+from seerlab.measure import Timing, checkpoint, interleaved, progress_bar
 
 TOLERANCE = 1e-4  # largest deviation of an exact way, relative to the largest value
 REPEATABLE = 1e-6  # two runs of one deterministic model agree at least so well
@@ -256,12 +255,13 @@ class _Planner:
         self.elsewhere = torch.zeros(self.cache_floats())
         self.round_ms = min(ROUND_MS, PLAN_MS / max(sum(len(layout.chains) for layout, _ in layouts), 1))
         total = sum(len(layout.chains) for layout, _ in layouts)
-        with tqdm(total=total, desc="accelerate", disable=not self.progress, leave=False) as bar:
+        with progress_bar(total, "accelerate", "layer", shown=self.progress, leave=False) as bar:
             for layout, inputs in layouts:
                 heirs = heirs_of(layout.traced, layout.chains)
 
                 def visit(chain: Chain, case: Case, heirs: dict[str, str] = heirs) -> None:
                     self.choices[chain.name] = choice = _Choice(chain, heir=heirs.get(chain.name))
+                    checkpoint()
                     self.examine(choice, case)
                     bar.update()
 

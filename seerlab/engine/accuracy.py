@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from seerlab.evaluation import BATCH, LabelledImages, evaluate
+from seerlab.measure import checkpoint, progress_bar
 
 
 @runtime_checkable
@@ -78,6 +78,8 @@ def accuracy(
     """
     models = named_models(model)
     own = next((one for one in models.values() if hasattr(one, "preprocess")), None)
+    pictures = pictures_of(images)
+    images = images if pictures is None else pictures  # an iterator can be read once only, and each network reads them
     prepared: dict[int, LabelledImages] = {}  # networks that share a preprocessing share its work
     rows = []
     first: Tensor | None = None
@@ -88,7 +90,7 @@ def accuracy(
             prepared[key] = labelled(maker or one, images, labels, progress=progress)
         data = prepared[key]
         scores: list[Tensor] = []
-        with tqdm(total=len(data), desc=name, unit="image", disable=not progress, mininterval=1) as bar:
+        with progress_bar(len(data), name, "image", shown=progress) as bar:
             found = evaluate(module_of(one), data, batch_size=batch_size, on_batch=bar.update, on_scores=scores.append)
         row: dict[str, Any] = {"model": name, **found.summary()}
         if len(models) > 1:
@@ -207,6 +209,10 @@ def prepared_images(model: Any, images: Any, *, progress: bool = False) -> Tenso
         raise TypeError(
             f"{type(model).__name__} has no preprocessing: give its input as floats (N, C, H, W), or a network from seerlab.load"
         )
-    bar = tqdm(pictures, desc="preprocessing", unit="image", disable=not progress, leave=False, mininterval=1)
-    rows = [preprocess(Path(picture) if isinstance(picture, os.PathLike) else picture) for picture in bar]
+    rows = []
+    with progress_bar(len(pictures), "preprocessing", "image", shown=progress, leave=False) as bar:
+        for picture in pictures:
+            checkpoint()
+            rows.append(preprocess(Path(picture) if isinstance(picture, os.PathLike) else picture))
+            bar.update()
     return torch.cat(rows)

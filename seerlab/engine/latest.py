@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from seerlab.engine.rest import READER
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
@@ -90,6 +92,7 @@ class LatestWins(Generic[Request, Result]):
         self._changed = threading.Condition()
         self._slot: tuple[Request, contextvars.Context] | None = None
         self._busy = False
+        self._told = False  # that this worker is at work for a reader
         self._closed = False
         self._thread: threading.Thread | None = None
         self._submitted = self._computed = self._dropped = self._failed = 0
@@ -110,6 +113,7 @@ class LatestWins(Generic[Request, Result]):
             if self._slot is not None:
                 self._dropped += 1
             self._slot = (request, context)
+            self._tell()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
@@ -175,10 +179,18 @@ class LatestWins(Generic[Request, Result]):
             if self._slot is not None:
                 self._dropped += 1
                 self._slot = None
+                self._tell()
             thread = self._thread
             self._changed.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
+
+    def _tell(self) -> None:
+        """Let long work know whether a reader waits for this worker; called with the lock held."""
+        working = self._busy or self._slot is not None
+        if working != self._told:
+            self._told = working
+            (READER.begin if working else READER.end)()
 
     def _work(self) -> None:
         while True:
@@ -194,6 +206,7 @@ class LatestWins(Generic[Request, Result]):
                 del request, context  # an idle worker must not keep the last layer alive
             with self._changed:
                 self._busy = False
+                self._tell()
                 self._computed += succeeded
                 self._failed += not succeeded
                 self._changed.notify_all()

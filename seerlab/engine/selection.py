@@ -26,7 +26,7 @@ from seerlab import encodings
 from seerlab.encodings.accounting import VALUE_BYTES, Counts, nbytes, ratio, units
 from seerlab.encodings.geometry import Geometry, geometry_of
 from seerlab.layers import ConvLayer, conv_layers
-from seerlab.measure import Timing, interleaved
+from seerlab.measure import Timing, checkpoint, interleaved, progress_bar
 from seerlab.operators import plain_mode
 
 IM2COL, DENSE = "im2col", "dense"
@@ -284,6 +284,7 @@ def select(
     methods: Sequence[str] = DEFAULT,
     threads: int = 1,
     repeats: int = REPEATS,
+    progress: bool = False,
 ) -> Selection:
     """Time every method on every convolution of a model and say which is the fastest.
 
@@ -300,6 +301,8 @@ def select(
         Threads torch and the kernels may use.
     repeats : int
         Timed rounds per layer; one more round goes before them.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -334,9 +337,12 @@ def select(
             f"all {len(layers)} convolutions of {type(model).__name__} are pointwise or dilated: there is nothing to choose; give a model "
             "with a kernel larger than 1 x 1 and dilation 1"
         )
-    with plain_mode():
-        choices = tuple(_choose(layer, maps[layer.name], methods, threads, repeats) for layer in layers)
-    return Selection(choices, methods, len(maps[layers[0].name]), threads, repeats)
+    choices = []
+    with plain_mode(), progress_bar(len(layers), "selection", "layer", shown=progress) as bar:
+        for layer in layers:
+            choices.append(_choose(layer, maps[layer.name], methods, threads, repeats))
+            bar.update()
+    return Selection(tuple(choices), methods, len(maps[layers[0].name]), threads, repeats)
 
 
 def _checked_methods(methods: Sequence[str]) -> tuple[str, ...]:
@@ -357,6 +363,7 @@ def _calibrate(model: nn.Module, batches: Sequence[Any]) -> tuple[list[ConvLayer
     layers = conv_layers(model, batches[0])
     maps = {name: list(layer.input.split(1)) for name, layer in layers.items()}
     for number, batch in enumerate(batches[1:], start=1):
+        checkpoint()
         found = conv_layers(model, batch)
         if list(found) != list(layers):
             odd = sorted(set(found) ^ set(layers)) or ["the order"]

@@ -6,10 +6,11 @@ going back to the former picture costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ class Session:
         How the network, its weights and the input are called on every view.
     categories : sequence of str
         Names of the network's outputs; numbers stand in where there are none.
+    preprocess : callable, optional
+        Makes an input of a picture.
 
     Raises
     ------
@@ -78,14 +81,23 @@ class Session:
     """
 
     def __init__(
-        self, model: nn.Module, x: Any, *, name: str, weights: str, picture: str, categories: Sequence[str] = ()
+        self,
+        model: nn.Module,
+        x: Any,
+        *,
+        name: str,
+        weights: str,
+        picture: str,
+        categories: Sequence[str] = (),
+        preprocess: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.name, self.weights, self.picture = name, weights, picture
-        self.model, self.x, self.categories = model, x, tuple(categories)
+        self.model, self.x, self.categories, self.preprocess = model, x, tuple(categories), preprocess
         _refuse_unfit_input(model, x)
-        self.layers: LayerDict = conv_layers(model, x)
+        with _outputs_of(model) as outputs:
+            self.layers: LayerDict = conv_layers(model, x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
-        self.guesses = _guesses(model, x, categories)
+        self.guesses = _guesses(outputs[-1], categories)
         self._sparsity: dict[str, float] = {}
         self._errors: dict[tuple[str, int, int], tuple[float, float]] = {}
 
@@ -198,10 +210,22 @@ def _refuse_unfit_input(model: nn.Module, x: Any) -> None:
         raise ValueError(f"the input holds {bad} NaN or infinite values of {x.numel()}; clean the picture first")
 
 
-def _guesses(model: nn.Module, x: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
+@contextlib.contextmanager
+def _outputs_of(model: Any) -> Iterator[list[Any]]:
+    """Gather what the model returns inside a ``with`` block: one run serves for its layers and for its guesses."""
+    gathered: list[Any] = []
+    if not isinstance(model, nn.Module):  # refused with a sentence by whoever runs it
+        yield gathered
+        return
+    handle = model.register_forward_hook(lambda _model, _inputs, output: gathered.append(output))
+    try:
+        yield gathered
+    finally:
+        handle.remove()
+
+
+def _guesses(scores: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
     """Return the network's likeliest categories for the first picture; none when its output is no row of scores."""
-    with plain_mode():
-        scores = model(*x) if isinstance(x, tuple) else model(x)
     if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] < 2:
         return ()
     best = torch.softmax(scores[0].float(), 0).topk(min(count, scores.shape[1]))
@@ -291,6 +315,19 @@ class SessionLoader:
         if self._samples is None:
             self._samples = networks.sample_images()
         return [*self._pictures, *(name for name in self._samples if name not in self._pictures)]
+
+    def inputs(self) -> list[Any]:
+        """Input tensors of all pictures to choose from, for the network loaded last."""
+        if self._loaded is None:
+            return []
+        with plain_mode():
+            return [_input_of(self._loaded[1], self._picture(name)) for name in self.image_names()]
+
+    def is_given(self, network: str, image: str) -> tuple[bool, bool]:
+        """Whether a network and a picture came as objects, so that their names alone do not bring them back."""
+        drawn = network.endswith(RANDOM)  # the name alone would draw other weights
+        own = self._own is not None and network == self._own_name and (drawn or network not in self._names())
+        return own, image in self._pictures
 
     def add_picture(self, name: str, picture: Any) -> str:
         """Offer a picture under a name.
@@ -395,13 +432,27 @@ class SessionLoader:
         return loaded
 
     def _make(self, loaded: Any, image: str) -> Session:
-        picture = self._pictures[image] if image in self._pictures else (self._samples or {})[image]
-        x = _input_of(loaded, picture)
+        x = _input_of(loaded, self._picture(image))
         if isinstance(loaded, nn.Module):
             return Session(loaded, x, name=self._own_name, weights=OWN_WEIGHTS, picture=image)
         return Session(
-            loaded.model, x, name=loaded.name, weights=loaded.weights, picture=image, categories=loaded.categories
+            loaded.model,
+            x,
+            name=loaded.name,
+            weights=loaded.weights,
+            picture=image,
+            categories=loaded.categories,
+            preprocess=loaded.preprocess,
         )
+
+    def _picture(self, name: str) -> Any:
+        return self._pictures[name] if name in self._pictures else (self._samples or {})[name]
+
+    def _names(self) -> set[str]:
+        """Entries that anybody can load by name."""
+        if self.own_model:
+            return set()
+        return {name for name, about in self._about.items() if about.weights} | {name + RANDOM for name in self._about}
 
     def close(self) -> None:
         """Drop networks, layers and pictures."""

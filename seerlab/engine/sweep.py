@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from seerlab._version import __version__
 from seerlab.evaluation import BATCH
+from seerlab.measure import checkpoint, progress_bar
 
 from .accuracy import pictures_of
 from .sweep_log import SweepLog
@@ -213,14 +213,7 @@ def _run(
     parcels |= {subject.data_digest: Parcel(subject.data_digest, subject.data) for subject in subjects}
     named = {subject.digest: subject.by_name for subject in subjects if subject.by_name is not None}
     failed: Failures = {}
-    with tqdm(
-        total=len(wanted),
-        initial=len(wanted) - len(todo),
-        desc="sweep",
-        unit="task",
-        disable=not progress,
-        mininterval=1,
-    ) as bar:
+    with progress_bar(len(wanted), "sweep", "task", initial=len(wanted) - len(todo), shown=progress) as bar:
         for task, outcome in outcomes(todo, parcels, named, executor, threads) if todo else ():
             if isinstance(outcome, Exception):
                 failed[task.key] = task, outcome
@@ -229,6 +222,7 @@ def _run(
             else:
                 done[task.key] = outcome
             bar.update()
+            checkpoint()
     return {key: failed[key] for key in wanted if key in failed}  # workers end in any order
 
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from seerlab._version import __version__
-from seerlab.evaluation import LabelledImages, evaluate
+from seerlab.evaluation import Accuracy, LabelledImages, evaluate
 from seerlab.layers import LayerDict, conv_layers
+from seerlab.measure import progress_bar
 from seerlab.networks import load
 
 from .sweep_methods import METHODS, SETTINGS, Figures
@@ -212,11 +213,16 @@ def run_task(
         return plain({"images": len(layer.input), **METHODS[task.method].study(layer, values)})
     model, images = here.module(network), here.data(data)
     if task.method == DENSE:
-        return plain(evaluate(model, images, batch_size=task.batch_size).summary())
+        return plain(_evaluated(model, images, task).summary())
     method = METHODS[task.method]
     running = method.network(model, images.images[:1], values)
-    accuracy = evaluate(running, images, batch_size=task.batch_size).summary()
+    accuracy = _evaluated(running, images, task).summary()
     return plain({**method.figures(running), **accuracy})
+
+
+def _evaluated(model: nn.Module, images: LabelledImages, task: Task) -> Accuracy:
+    with progress_bar(len(images), str(task), "image", shown=False) as bar:
+        return evaluate(model, images, batch_size=task.batch_size, on_batch=bar.update)
 
 
 def plain(figures: Figures) -> Figures:

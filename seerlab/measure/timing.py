@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from seerlab.measure.watch import checkpoint
+
 NANOSECONDS_PER_MS = 1e6
 
 
@@ -120,6 +122,7 @@ def interleaved(
             for name, function in callables.items():
                 if stop is not None and stop():
                     raise Interrupted(f"given up after {turn} of {warmup + repeats} rounds")
+                checkpoint()
                 start = time.perf_counter_ns()
                 function()
                 end = time.perf_counter_ns()

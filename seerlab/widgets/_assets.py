@@ -24,5 +24,13 @@ def styles(*names: str) -> str:
     return _joined("canvas.css", *names)
 
 
+def file(name: str) -> str:
+    """Read a file of a widget that draws no canvas.
+
+    As text: anywidget watches files that it is given by their paths, and what watches holds every widget for good.
+    """
+    return _joined(name)
+
+
 def _joined(*names: str) -> str:
     return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)

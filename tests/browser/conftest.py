@@ -1,11 +1,20 @@
-"""Which Chromium the browser tests drive."""
+"""Which Chromium the browser tests drive, and the JupyterLab that tests of whole notebooks run in."""
 
 import os
+import re
 import shutil
 
 import pytest
+from playwright.sync_api import Page
+
+from tests.browser.jupyterlab_server import jupyterlab
 
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# Errors of the page that are not the lab's own, each with its reason.
+FOREIGN_ERRORS = (
+    re.compile(r"favicon"),  # the server has none for the file browser's icon under some addresses
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +35,29 @@ def browser_type_launch_args(browser_type_launch_args):
 def base_url():
     """No common address. pytest-playwright's own fixture of this name is of a form that pytest 9 warns about."""
     return
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folder of notebooks that the server shows."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="module")
+def server(folder, tmp_path_factory):
+    with jupyterlab(folder, tmp_path_factory.mktemp("jupyter")) as address:
+        yield address
+
+
+@pytest.fixture
+def errors(page: Page):
+    """What the page's console reports as errors; the test fails for any."""
+    found: list[str] = []
+    page.on(
+        "console",
+        lambda message: found.append(f"{message.text} {message.location}") if message.type == "error" else None,
+    )
+    page.on("pageerror", lambda error: found.append(str(error)))
+    yield found
+    own = [text for text in found if not any(pattern.search(text) for pattern in FOREIGN_ERRORS)]
+    assert own == []

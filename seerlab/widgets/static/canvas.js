@@ -34,6 +34,7 @@
  * Handles for tests: `canvas[data-frame]` counts the frames drawn, role "alert" holds the error, role "status" the busy mark. */
 
 const { abs, ceil, floor, log10, max, min, round, sqrt } = Math;
+const GONE = "The kernel has ended: this is the last picture. To go on, run the cell again.";
 const BUSY_AFTER = 150; // ms: shorter waits would only flicker
 
 /* ---- bytes ---- */
@@ -125,6 +126,7 @@ function canvasView({ model, el, kind, palettes, html }) {
 	let scheduled = 0;
 	let busyTimer = 0;
 	let width = 0;
+	let gone = false;
 
 	const view = {
 		uid, root, stage, canvas, pen, find, frame: null, dots: 1, palette: palettes.light, dark: false,
@@ -207,9 +209,17 @@ function canvasView({ model, el, kind, palettes, html }) {
 	}
 
 	function showError() {
-		const text = model.get("error") || "";
-		root.classList.toggle("stale", text !== "");
+		const text = gone ? GONE : model.get("error") || "";
+		root.classList.toggle("stale", text !== "" && !gone);
+		root.classList.toggle("gone", gone);
 		if (alert.textContent !== text) alert.textContent = text;
+	}
+
+	/* A kernel that ended or began anew knows nothing of this view: what is drawn stays, and nothing moves it. */
+	function lost() {
+		gone = true;
+		settled();
+		showError();
 	}
 
 	function resize() {
@@ -248,7 +258,7 @@ function canvasView({ model, el, kind, palettes, html }) {
 		view.listen(root, "keydown", key);
 		view.listen(canvas, "pointerdown", () => canvas.focus({ preventScroll: true }));
 		view.listen(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
-		const events = [["msg:custom", receive], ["change:error", showError]];
+		const events = [["msg:custom", receive], ["change:error", showError], ["comm_live_update", lost]];
 		for (const [name, handler] of Object.entries(hooks.traits || {})) events.push([`change:${name}`, handler]);
 		for (const [name, handler] of events) model.on(name, handler);
 		const sizes = new ResizeObserver(resize);
