@@ -112,6 +112,7 @@ def layer_changes(page: Page, moves: int) -> list[float]:
         page.keyboard.press("ArrowDown" if step > 0 else "ArrowUp")
         times.append(page.evaluate("() => window.seerlabMove"))
         at += step
+        print(f"{names[at]}: {times[-1]:.0f} ms", file=sys.stderr)
     return times
 
 
@@ -147,6 +148,7 @@ def main() -> None:
                 times = []
                 for _ in range(arguments.repeats):
                     shown, imported = start_once(page, address, later)
+                    print(f"{name}: {shown:.0f} ms", file=sys.stderr)
                     times.append(shown)
                     imports.append(imported)
                 result[name] = spread(times)

@@ -24,6 +24,7 @@ from seerlab import networks, seernet
 from seerlab.layers import ConvLayer, LayerDict, conv_layers
 from seerlab.masks import truth_of
 from seerlab.networks.loading import RANDOM_LABEL
+from seerlab.networks.pictures import photograph_files, read_photograph
 from seerlab.operators import plain_mode
 
 DEFAULT_NETWORK = "vgg9_cifar10"  # trained, 2 MB, comes with the package: the lab opens offline
@@ -266,7 +267,7 @@ class SessionLoader:
         self._loaded: tuple[str, Any] | None = None  # the entry loaded last, and its network or module
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._pictures: dict[str, Any] = {}  # uploads and pictures of one's own
-        self._samples: Mapping[str, Any] | None = None
+        self._samples: Mapping[str, Path] | None = None  # read when they are chosen
         self._about = {name: networks.describe(name) for name in networks.list_networks()}
         self._own: Any = None
         self._own_name = ""
@@ -313,7 +314,7 @@ class SessionLoader:
         if self.own_model:
             return list(self._pictures)
         if self._samples is None:
-            self._samples = networks.sample_images()
+            self._samples = photograph_files()
         return [*self._pictures, *(name for name in self._samples if name not in self._pictures)]
 
     def inputs(self) -> list[Any]:
@@ -446,7 +447,7 @@ class SessionLoader:
         )
 
     def _picture(self, name: str) -> Any:
-        return self._pictures[name] if name in self._pictures else (self._samples or {})[name]
+        return self._pictures[name] if name in self._pictures else read_photograph((self._samples or {})[name])
 
     def _names(self) -> set[str]:
         """Entries that anybody can load by name."""
