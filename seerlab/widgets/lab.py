@@ -184,6 +184,8 @@ class Lab(ipywidgets.VBox):
         self.observe(self._lab_give_choice, CHOSEN)
         self._lab_links = [traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel")]
         self.view.observe(self._lab_take_figures, "figures")
+        self.view.outward = self._lab_network.title
+        self.view.on_leave(self._lab_open_network)
         self._lab_pages.observe(self._lab_turn_page, "selected_index")
         self._lab_closed = False
         self._lab_take_figures()
@@ -357,6 +359,10 @@ class Lab(ipywidgets.VBox):
         """Show a layer that was opened on another page."""
         self.layer = name
         self._lab_pages.selected_index = 0
+
+    def _lab_open_network(self) -> None:
+        """Show the layer among all others, when a reader zooms out of it."""
+        self._lab_pages.selected_index = 1 + self._lab_more.index(self._lab_network)
 
     def _lab_choose_layer(self, name: str) -> None:
         self.layer = name

@@ -242,6 +242,22 @@ def test_a_layer_opened_on_the_network_page_is_shown_on_the_predict_page(lab: Pa
     wait_strip(lab, r"Layer 5 of 8: features\.14")
 
 
+def test_zooming_out_of_the_layer_turns_to_the_network_page_and_back_in(lab: Page):
+    canvas_of(lab).focus()
+    lab.keyboard.press("Enter")
+    wait_label(lab, "channel 0 of 64")
+    lab.keyboard.press("Enter")
+    expect(lab.get_by_role("region", name="Arithmetic of one output")).to_contain_text("products", timeout=STEP_MS)
+    for text in ("channel 0 of 64", ", 64 channels of 224"):
+        lab.keyboard.press("Escape")
+        wait_label(lab, text)
+    lab.keyboard.press("Escape")
+    wait_strip(lab, r"Layer 2 of 8: features\.3")
+    strip_of(lab).focus()
+    lab.keyboard.press("Enter")
+    expect(canvas_of(lab)).to_be_visible(timeout=STEP_MS)
+
+
 def test_a_click_on_the_network_view_opens_the_layer_below_it(page: Page, server, folder, errors):
     write_notebook(folder / "network.ipynb", "import seerlab as sl\nsl.NetworkView(sl.load('vgg9_cifar10'))")
     run_all(page, server, "network.ipynb")

@@ -10,7 +10,7 @@
  *     const side = view.find(".side");
  *     ...
  *     return view.start({                                              // all but `draw` and `height` may be left out
- *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again
+ *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again; or a promise
  *       take(frame, before) {},      // `view.frame` is new from now on; `before` was the last one, or null
  *       draw(width, height) {},      // paint `view.frame` on `view.pen` (device pixels), and say it in words; also after a resize
  *       shown() {},                  // a new frame was drawn and confirmed
@@ -38,12 +38,18 @@ const BUSY_AFTER = 150; // ms: shorter waits would only flicker
 
 /* ---- bytes ---- */
 
-const KINDS = { int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+const KINDS = { int8: Int8Array, int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 /** Bytes of a message buffer, whatever view it comes as. */
 export const bytes = (buffer) =>
 	buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 /** Numbers of a buffer that may start at any byte of a larger one. */
 const numbers = (buffer, dtype) => new KINDS[dtype](bytes(buffer).slice().buffer);
+
+/** Promise of the bytes that were shortened to a buffer (raw DEFLATE). */
+const inflated = async (buffer) => {
+	const stream = new Blob([bytes(buffer)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+	return new Uint8Array(await new Response(stream).arrayBuffer());
+};
 
 /* ---- words and numbers ---- */
 
@@ -191,14 +197,20 @@ function canvasView({ model, el, kind, palettes, html }) {
 		const name = message.kind;
 		if (name === "frame") {
 			const frame = hooks.unpack ? hooks.unpack(message, buffers) : { ...message };
-			if (!message.busy) settled();
-			if (message.seq < (incoming || view.frame || message).seq) return; // a newer one is there
-			if (!frame) return model.send({ kind: "ready" });
-			incoming = frame;
-			view.schedule();
+			if (frame instanceof Promise) frame.then((unpacked) => arrive(message, unpacked));
+			else arrive(message, frame);
 		} else if (name === "busy") busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
 		else if (name === "idle") settled();
 		else hooks.messages?.[name]?.(message, buffers);
+	}
+
+	function arrive(message, frame) {
+		if (stopping.signal.aborted) return;
+		if (!message.busy) settled();
+		if (message.seq < (incoming || view.frame || message).seq) return; // a newer one is there
+		if (!frame) return model.send({ kind: "ready" });
+		incoming = frame;
+		view.schedule();
 	}
 
 	function settled() {
