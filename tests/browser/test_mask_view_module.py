@@ -30,7 +30,7 @@ def masks(shape=SHAPE, seed=0):
     return generator.random(shape) < 0.5, generator.random(shape) < 0.5
 
 
-def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="features.3"):
+def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="features.3", busy=False):
     parts = {
         "kept": predicted & truth,
         "skipped": ~predicted & ~truth,
@@ -41,7 +41,7 @@ def frame(predicted, truth, *, seq=1, layer=1, bits=4, with_truth=True, name="fe
         "kind": "frame", "seq": seq, "layer": layer, "heading": name, "shape": list(predicted.shape), "bits": bits, "margin": 0,
         "counts": {key: int(part.sum()) for key, part in parts.items()},
         "channels": {key: part.sum((1, 2)).tolist() for key, part in parts.items()},
-        "truth": with_truth, "against_truth": bool(seq % 2), "busy": False,
+        "truth": with_truth, "against_truth": bool(seq % 2), "busy": busy,
     }  # fmt: skip
 
 
@@ -127,6 +127,40 @@ def test_frame_older_than_the_drawn_one_is_not_drawn(bench):
     bench.show(predicted, truth, seq=10, bits=1, with_truth=False)
     bench.wait_for_frame(3)
     assert [message["seq"] for message in bench.sent("drawn")] == [1, 9, 10]
+
+
+def test_frame_passed_by_is_not_shown_to_a_reader_who_stands_still(bench):
+    predicted, truth = masks()
+    bench.show(~predicted, truth, seq=2, bits=3, with_truth=False, busy=True)
+    bench.page.wait_for_function(
+        "model.sent.some((m) => m.kind === 'drawn' && m.seq === 2)"
+    )  # the kernel need not wait for it
+    assert bench.frames() == 1
+    assert "4 bits" in bench.label()
+    bench.show(predicted, truth, seq=3, bits=2, with_truth=False)
+    bench.wait_for_frame(2)
+    assert "2 bits" in bench.label()
+
+
+def test_frame_passed_by_is_shown_to_a_reader_who_moves_on(bench):
+    predicted, truth = masks()
+    bench.page.evaluate("window.wait = setInterval(() => model.set('bits', 1 + (model.get('bits') % 8)), 10)")
+    bench.show(~predicted, truth, seq=2, bits=3, with_truth=False, busy=True)
+    bench.wait_for_frame(2)
+    bench.page.evaluate("clearInterval(wait)")
+    assert "3 bits" in bench.label()
+
+
+def test_newest_frame_takes_the_place_of_one_that_is_held(bench):
+    predicted, truth = masks()
+    bench.page.evaluate("window.setTimeout = () => 0")  # so that nothing but the newer frame can end the holding
+    bench.show(~predicted, truth, seq=2, bits=3, with_truth=False, busy=True)
+    bench.show(predicted, truth, seq=3, bits=2, with_truth=False)
+    bench.wait_for_frame(2)
+    assert [message["seq"] for message in bench.sent("drawn")] == [1, 3]
+    bench.set("bits", 7)
+    bench.settle()
+    assert bench.frames() == 2
 
 
 def test_frame_of_a_layer_whose_truth_is_missing_is_asked_for_again(bench):

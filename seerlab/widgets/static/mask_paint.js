@@ -70,52 +70,69 @@ function paintChannel(image, map, k, x, y, w, h, scale, palette, mode, dots) {
 /* Dots of a pattern: diagonals for wasted outputs, both diagonals for false skips. */
 const onCue = (k, u, v) => (k === 1 && (u + v) % 5 === 0) || (k === 2 && ((u + v) % 4 === 0 || (u - v + 65536) % 4 === 0));
 
+/* Classes 1, 2 and 3 counted side by side in one number. */
+const ONE_OF = Int32Array.of(0, 1, 1 << 10, 1 << 20);
+const COUNTED = 1023; // outputs a dot may stand for; at a 32nd of a dot per output nothing can be told apart any more
+
 /** Area average of one channel. */
 function paintSmaller(image, { cells, P, Q, stride, plane }, channel, x, y, w, h, palette, mode) {
-	const target = new Uint16Array(Q);
-	for (let c = 0; c < Q; c++) target[c] = floor((c * w) / Q) << 2;
-	const counts = new Uint32Array(4 * w);
-	const [zero, wasted, missed, kept] = palette.rgb;
-	const [none, full] = [word(zero), word(kept)];
+	const first = Uint32Array.from({ length: w + 1 }, (_, u) => ceil((u * Q) / w)); // column of each dot
+	const step = ceil((ceil(P / h) * ceil(Q / w)) / COUNTED); // so of larger areas every second row, or third, is counted
+	const sums = new Int32Array(Q);
 	const marked = palette.patterned.map(word);
-	const fromWasted = mode === "predicted";
-	const start = channel * plane;
-	let row = 0;
-	for (let v = 0; v < h; v++) {
-		counts.fill(0);
-		const end = ceil(((v + 1) * P) / h);
-		for (; row < end; row++) {
-			let i = start + row * stride;
-			for (let c = 0; c < Q; c++) counts[target[c] | cells[i++]]++;
+	const fine = mode === "difference";
+	let mixed = null;
+	let known = -1; // outputs per dot that `mixed` is for
+	for (let v = 0, bottom = 0; v < h; v++) {
+		const top = bottom;
+		bottom = ceil(((v + 1) * P) / h);
+		sums.fill(0);
+		let rows = 0;
+		for (let row = top; row < bottom; row += step, rows++) {
+			let i = channel * plane + row * stride;
+			for (let c = 0; c < Q; c++) sums[c] += ONE_OF[cells[i++]];
 		}
 		let o = (y + v) * image.width + x;
-		for (let k = 0; k < 4 * w; k += 4) {
-			let b = counts[k + 1];
-			let c = counts[k + 2];
-			let d = counts[k + 3];
-			const all = counts[k] + b + c + d;
-			if (mode !== "difference") {
-				d += fromWasted ? b : c;
-				b = c = 0;
-			}
-			if (d === all) image.pixels[o++] = full;
-			else if (!(b | c | d)) image.pixels[o++] = none;
-			else if (2 * c >= all && onCue(2, k >> 2, v)) image.pixels[o++] = marked[2];
-			else if (2 * b > all && onCue(1, k >> 2, v)) image.pixels[o++] = marked[1];
+		for (let u = 0, c = 0; u < w; u++) {
+			const end = first[u + 1];
+			const all = rows * (end - c);
+			let sum = 0;
+			while (c < end) sum += sums[c++];
+			const b = sum & 1023;
+			const m = (sum >> 10) & 1023;
+			const d = sum >> 20;
+			if (fine && 2 * m >= all && onCue(2, u, v)) image.pixels[o++] = marked[2];
+			else if (fine && 2 * b > all && onCue(1, u, v)) image.pixels[o++] = marked[1];
+			else if (all > MIXED) image.pixels[o++] = mixture(palette, mode, all, b, m, d);
 			else {
-				const blue = d / (all - b - c || 1);
-				const sky = min(1, (b * EMPHASIS.wasted) / all);
-				const red = c && min(1, max(EMPHASIS.least, (c * EMPHASIS.falseSkip) / all));
-				let colour = 255;
-				for (let i = 2; i >= 0; i--) {
-					let value = zero[i] + blue * (kept[i] - zero[i]);
-					value += sky * (wasted[i] - value);
-					colour = (colour << 8) | (value + red * (missed[i] - value));
-				}
-				image.pixels[o++] = colour >>> 0;
+				if (all !== known) mixed = mixtures(palette, mode, (known = all));
+				const at = (b * (all + 1) + m) * (all + 1) + d;
+				image.pixels[o++] = mixed[at] ||= mixture(palette, mode, all, b, m, d);
 			}
 		}
 	}
+}
+
+const MIXED = 24; // outputs per dot up to which mixtures are kept: 16 thousand of them at most
+
+/** Mixtures worked out so far, for dots of so many outputs; 0 for the others. */
+function mixtures(palette, mode, all) {
+	const kept = (palette.mixtures ||= { predicted: [], true: [], difference: [] })[mode];
+	return (kept[all] ||= new Uint32Array((all + 1) ** 3));
+}
+
+/** Colour of a dot for `all` outputs, of which b are wasted, c falsely skipped and d kept. */
+function mixture(palette, mode, all, b, c, d) {
+	if (mode !== "difference") [b, c, d] = [0, 0, d + (mode === "predicted" ? b : c)];
+	const [zero, wasted, missed, kept] = palette.rgb;
+	const blue = d / (all - b - c || 1);
+	const sky = min(1, (b * EMPHASIS.wasted) / all);
+	const red = c && min(1, max(EMPHASIS.least, (c * EMPHASIS.falseSkip) / all));
+	return word(zero.map((from, i) => {
+		let value = from + blue * (kept[i] - from);
+		value += sky * (wasted[i] - value);
+		return floor(value + red * (missed[i] - value));
+	}));
 }
 
 /** One channel at 1 or more dots per output, its corner at (x, y), as far as the image goes. */

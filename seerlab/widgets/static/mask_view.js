@@ -248,9 +248,9 @@ function render({ model, el }) {
 			const c = Number(row.dataset.class);
 			row.classList.toggle("off", !kinds.includes(c));
 			const meaning = m === "difference" ? MEANING[c] : `${m === "true" ? "really" : "predicted"} ${c ? "needed" : "zero"}`;
-			row.cells[1].innerHTML = `<b>${WORDS[c]}</b><small>${meaning}</small>`;
-			row.cells[2].textContent = whole(counts[c]);
-			row.cells[3].textContent = share(counts[c] / total);
+			view.fill(row.cells[1], `<b>${WORDS[c]}</b><small>${meaning}</small>`);
+			view.fill(row.cells[2], whole(counts[c]));
+			view.fill(row.cells[3], share(counts[c] / total));
 		}
 		const size = `${k < 0 ? "" : `channel ${k} of `}${K} channels of ${P} x ${Q}`;
 		const setting = `${frame.bits} bit${frame.bits === 1 ? "" : "s"}${frame.margin ? `, margin ${frame.margin}` : ""}`;
@@ -553,6 +553,7 @@ function render({ model, el }) {
 		unpack, take, draw, height, recolour, key,
 		wide: WIDE,
 		shown: refreshProbe,
+		moves: ["bits", "margin"],
 		traits: { mode: schedule, channel: turned, zoom: turned, probe: moved, outward: schedule },
 		messages: { probe: replied },
 		stop() {
