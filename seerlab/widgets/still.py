@@ -18,6 +18,7 @@ COLOURS_KEPT = 48  # of the averaged colours; a palette makes the file a third o
 # over the mean of the others stronger than their share, as there.
 CLASS_COLOURS = ("#e3e6ea", "#56b4e9", "#d55e00", "#0072b2")
 WASTED_EMPHASIS, MISSED_EMPHASIS, MISSED_LEAST = 1.5, 3.0, 0.35
+COLOUR_STEP = 8  # by which mixtures differ from the named colours
 CUE_SIZE = 8  # dots per output from which a stroke or a cross fits into each
 TEXT_COLOURS = ("#fff", "#000", "#555", "#808080", "#aaa")
 LEGEND = (("kept", 3), ("skipped", 0), ("false_skips", 2), ("wasted", 1))
@@ -102,10 +103,12 @@ def plane_picture(
 
 def encoded(picture: Image.Image, colours: Iterable[str]) -> bytes:
     """A picture as a PNG file of few colours: those named, those of text, and the commonest of the others."""
-    mixed = picture.quantize(COLOURS_KEPT).getpalette() or []
-    exact = [part for colour in (*colours, *TEXT_COLOURS) for part in ImageColor.getrgb(colour)]
+    mixed = np.array(picture.quantize(COLOURS_KEPT).getpalette(), np.int16).reshape(-1, 3)[:COLOURS_KEPT]
+    exact = np.array([ImageColor.getrgb(colour) for colour in (*colours, *TEXT_COLOURS)], np.int16)
+    # Pillow looks colours up coarsely: one that is nearly a named one would be taken in its place.
+    apart = abs(mixed[:, None] - exact).max(2).min(1) > COLOUR_STEP
     palette = Image.new("P", (1, 1))
-    palette.putpalette(exact + mixed[: 3 * COLOURS_KEPT])
+    palette.putpalette(np.concatenate([exact, mixed[apart]]).reshape(-1).tolist())
     file = io.BytesIO()
     picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -119,9 +122,10 @@ def _classes(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> NDArray[n
 
 def _framed(tiles: Image.Image, counts: Mapping[str, int], outputs: int, heading: str) -> bytes:
     """Tiles below a heading and above the legend, as a PNG file."""
-    picture = Image.new("RGB", (WIDTH, tiles.height + 3 * LINE), "white")
-    picture.paste(tiles, (0, LINE + LINE // 2))
-    _write(ImageDraw.Draw(picture), heading, counts, outputs, tiles.height + 2 * LINE)
+    top = LINE + LINE // 2
+    picture = Image.new("RGB", (WIDTH, top + tiles.height + 2 * LINE), "white")
+    picture.paste(tiles, (0, top))
+    _write(ImageDraw.Draw(picture), heading, counts, outputs, top + tiles.height + LINE + 2)
     return encoded(picture, CLASS_COLOURS)
 
 
