@@ -29,16 +29,45 @@ from tests.browser.jupyterlab_server import jupyterlab, write_notebook
 START_MS = 120_000
 WARMUP = 14  # twice through all bits: first draws compile the page's code, first predictions at each number of bits pack the weights
 CANVAS = "canvas[role=img][data-frame]"
-# Both clocks are in the page, from the key event to the attribute: the test driver's own round trips are not in the figure.
+# All clocks are in the page: the test driver's own round trips are not in the figures. A move's phases: until the page has sent the new
+# value (`asked`), until the frame's message is there (`answered`: server, kernel, transport), until it is drawn (`drawn`: decoding too).
+LISTEN = """
+() => {
+  window.seerlabWire = { sent: 0, got: 0, bytes: 0 };
+  const Plain = window.WebSocket;
+  const send = Plain.prototype.send;
+  Plain.prototype.send = function (data) {
+    window.seerlabWire.sent ||= performance.now();
+    return send.call(this, data);
+  };
+  const size = (data) => data.byteLength ?? data.size ?? data.length;
+  window.WebSocket = class extends Plain {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", ({ data }) => {
+        window.seerlabWire.bytes += size(data);
+        if (size(data) > 8192) window.seerlabWire.got = performance.now();
+      });
+    }
+  };
+}
+"""
 ARM = """
 () => {
   const canvas = document.querySelector('canvas[role=img][data-frame]');
   const before = Number(canvas.dataset.frame);
   window.seerlabMove = new Promise(resolve => {
     let start = 0;
-    document.addEventListener('keydown', () => { start = performance.now(); }, { capture: true, once: true });
+    const wire = window.seerlabWire;
+    document.addEventListener('keydown', () => {
+      start = performance.now();
+      Object.assign(wire, { sent: 0, got: 0, bytes: 0 });
+    }, { capture: true, once: true });
     const watch = new MutationObserver(() => {
-      if (Number(canvas.dataset.frame) > before) { watch.disconnect(); resolve(performance.now() - start); }
+      if (Number(canvas.dataset.frame) <= before) return;
+      watch.disconnect();
+      const end = performance.now();
+      resolve({ total: end - start, asked: wire.sent - start, answered: wire.got - wire.sent, drawn: end - wire.got, bytes: wire.bytes });
     });
     watch.observe(canvas, { attributes: true, attributeFilter: ['data-frame'] });
   });
@@ -46,15 +75,15 @@ ARM = """
 """
 
 
-def timed_press(page: Page, key: str) -> float:
-    """Press a key on the focused control and wait for the next drawn frame; return milliseconds."""
+def timed_press(page: Page, key: str) -> dict[str, float]:
+    """Press a key on the focused control and wait for the next drawn frame; return milliseconds by phase, and bytes received."""
     page.evaluate(ARM)
     page.keyboard.press(key)
     return page.evaluate("() => window.seerlabMove")
 
 
-def walk(page: Page, moves: int, each_new: bool) -> list[float]:
-    """Move Bits to and fro between 8 and 2; return milliseconds per move.
+def walk(page: Page, moves: int, each_new: bool) -> list[dict[str, float]]:
+    """Move Bits to and fro between 8 and 2; return the phases of each move.
 
     With `each_new`, one step of Margin (not timed) comes before every walk from end to end, so that no mask is known already.
     """
@@ -93,6 +122,7 @@ def main() -> None:
         with jupyterlab(notebooks, private) as address, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=flags)
             page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            page.add_init_script(f"({LISTEN})()")
             page.goto(f"{address}/lab/tree/lab.ipynb?reset", timeout=START_MS)
             expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
             page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -109,13 +139,20 @@ def main() -> None:
             }
             browser.close()
     result = {"layer": f"vgg16 {arguments.layer}, 64 x 224 x 224 outputs", "threads": torch.get_num_threads()}
-    for name, values in times.items():
+    for name, moves in times.items():
+        values = [move["total"] for move in moves]
         median, high = np.percentile(values, (50, 95))
         result[name] = {
             "moves": len(values),
             "median_ms": round(float(median), 1),
             "p95_ms": round(float(high), 1),
             "worst_ms": round(max(values), 1),
+            "median_phases_ms": {
+                phase: round(float(np.median([move[phase] for move in moves])), 1)
+                for phase in ("asked", "answered", "drawn")
+            },
+            "mean_kilobytes": round(float(np.mean([move["bytes"] for move in moves])) / 1e3, 1),
+            "largest_kilobytes": round(max(move["bytes"] for move in moves) / 1e3, 1),
         }
     print(json.dumps(result, indent=1))
     if arguments.json:

@@ -21,6 +21,8 @@ from seerlab.seernet import quantise
 from seerlab.seernet.predictor import Predictor
 from seerlab.seernet.quantise import Settings
 
+from .one_output import ChannelSums, OutputTerms, pool_windows
+
 # A mask of 64 x 224 x 224 outputs is 3.2 MB as bool. Eight cover a walk over all bit widths without growing a session.
 KEPT_PREDICTIONS = 8
 FLOAT_BYTES = 4
@@ -154,13 +156,15 @@ class LayerStudy:
             self._predictions.move_to_end(key)
             return self._predictions[key]
 
-    def mask_bits(self, bits: int, margin: int = 0, image: int = 0) -> bytes:
-        """Predicted mask of one picture, 1 bit per output, row-major over (K, P, Q), most significant bit first."""
-        return _packed(self.prediction(bits, margin).mask[image])
+    def mask(self, bits: int, margin: int = 0, image: int = 0) -> NDArray[np.bool_]:
+        """Predicted mask of one picture, (K, P, Q)."""
+        array: NDArray[np.bool_] = self.prediction(bits, margin).mask[image].numpy()
+        return array
 
-    def truth_bits(self, image: int = 0) -> bytes:
-        """True mask of one picture, packed like `mask_bits`."""
-        return _packed(self.truth[image])
+    def truth_of(self, image: int = 0) -> NDArray[np.bool_]:
+        """True mask of one picture, (K, P, Q)."""
+        array: NDArray[np.bool_] = self.truth[image].numpy()
+        return array
 
     def counts(self, bits: int, margin: int = 0, image: int = 0) -> ClassCounts:
         """Outputs of one picture in the four classes, per channel."""
@@ -218,29 +222,19 @@ class LayerStudy:
         dict
             ``channel``, ``row``, ``column``, ``bits``, ``margin``; ``low_bit_sum`` (int; a float in the layer's units for 1 bit),
             ``low_bit_value`` (the same in the layer's units), ``threshold``; ``sum`` (full precision); ``predicted``, ``true``
-            (bool), ``predicted_word``, ``true_word``, ``verdict``; ``low_bit_taps``, ``taps`` (R x S partial sums over the input
-            channels), ``low_bit_bias``, ``bias``, ``low_bit_shortcut``, ``shortcut`` (None without one); ``scale_input``,
-            ``scale_weight``; ``windows``: the pooling windows that hold the output, each ``rows`` and ``columns`` (half-open
-            ranges) and the positions ``predicted_largest`` and ``true_largest``.
+            (bool), ``predicted_word``, ``true_word``, ``verdict``, ``rectified`` (whether a ReLU follows); ``low_bit_bias``, ``bias``,
+            ``low_bit_shortcut``, ``shortcut`` (None without one); ``scale_input``, ``scale_weight``; ``windows``: see `pool_windows`.
 
         Raises
         ------
         ValueError
             For a setting or a position that does not exist.
         """
-        for name, value, size in zip(
-            ("image", "channel", "row", "column"), (image, channel, row, column), self.shape, strict=True
-        ):
-            if not 0 <= value < size:
-                raise ValueError(f"{name} {value} does not exist in layer {self.layer.name!r}: choose 0 to {size - 1}")
-        prediction = self.prediction(bits, margin)
         place = (image, channel, row, column)
-        sums = _OutputSums(self.layer, prediction.predictor, *self._scale(bits), image, channel)
-        taps, bias, shortcut = sums.low_bit(row, column)
-        low = _total(taps, bias, shortcut)
-        unit = float(sums.scale_input) * float(sums.scale_weight)
-        exact = self.layer.pre_activation
-        windows = self._windows(sums, *place)
+        sums = self._sums_at(bits, place)
+        prediction = self.prediction(bits, margin)
+        low = sums.low_bit(row, column)
+        plane = self.layer.pre_activation[image, channel]
         predicted, true = bool(prediction.mask[place]), bool(self.truth[place])
         rectified = self.layer.activation is not None
         residual = self.layer.residual
@@ -251,26 +245,44 @@ class LayerStudy:
             "bits": bits,
             "margin": margin,
             "low_bit_sum": low,
-            "low_bit_value": low / unit,
+            "low_bit_value": low / (sums.scale_input * sums.scale_weight),
             "threshold": -margin,
-            "sum": float(exact[place]),
+            "sum": float(plane[row, column]),
             "predicted": predicted,
             "true": true,
             "predicted_word": _word(
                 predicted, rectified and low <= -margin, "computed", "skipped", "not above the threshold"
             ),
-            "true_word": _word(true, rectified and float(exact[place]) <= 0, "needed", "not needed", "not above 0"),
+            "true_word": _word(
+                true, rectified and float(plane[row, column]) <= 0, "needed", "not needed", "not above 0"
+            ),
             "verdict": VERDICTS[predicted, true],
-            "low_bit_taps": taps,
-            "taps": sums.exact_taps(row, column),
-            "low_bit_bias": bias,
+            "rectified": rectified,
+            "low_bit_bias": sums.bias,
             "bias": float(self.layer.bias[channel]),
-            "low_bit_shortcut": shortcut,
+            "low_bit_shortcut": sums.shortcut(row, column),
             "shortcut": None if residual is None else float(residual[place]),
-            "scale_input": float(sums.scale_input),
-            "scale_weight": float(sums.scale_weight),
-            "windows": windows,
+            "scale_input": sums.scale_input,
+            "scale_weight": sums.scale_weight,
+            "windows": pool_windows(self.layer, sums.low_bit, lambda r, c: float(plane[r, c]), row, column),
         }
+
+    def terms(self, bits: int, channel: int, row: int, column: int, image: int = 0) -> OutputTerms:
+        """Everything that is multiplied for one output, in low bits and in full precision.
+
+        Raises
+        ------
+        ValueError
+            For bits or a position that does not exist.
+        """
+        return self._sums_at(bits, (image, channel, row, column)).terms(row, column)
+
+    def _sums_at(self, bits: int, place: tuple[int, int, int, int]) -> ChannelSums:
+        """Sums of the channel that holds a place, which must exist."""
+        for name, value, size in zip(("image", "channel", "row", "column"), place, self.shape, strict=True):
+            if not 0 <= value < size:
+                raise ValueError(f"{name} {value} does not exist in layer {self.layer.name!r}: choose 0 to {size - 1}")
+        return ChannelSums(self.layer, self.predictor(bits), *self._scale(bits), *place[:2])
 
     def _scale(self, bits: int) -> tuple[Tensor, Tensor]:
         """Scale (N,) of each picture's input and whether it needs a sign (N,)."""
@@ -279,122 +291,9 @@ class LayerStudy:
                 self._scales[bits] = quantise.input_scale(self.layer.input, Settings(bits=bits))
             return self._scales[bits]
 
-    def _windows(self, sums: _OutputSums, image: int, channel: int, row: int, column: int) -> list[dict[str, Any]]:
-        pool = self.layer.pool
-        if pool is None:
-            return []
-        _, _, p, q = self.shape
-        # The pool itself says how many windows there are: ceil mode and padding have rules of their own.
-        pooled = pool(torch.empty(1, 1, p, q)).shape
-        axes = zip(
-            pool.kernel_size, pool.stride, pool.padding, pool.dilation, pooled[2:], (p, q), (row, column), strict=True
-        )
-        spans = [_spans(*axis) for axis in axes]
-        plane = self.layer.pre_activation[image, channel]
-
-        def low_bit(at: tuple[int, int]) -> float:
-            return _total(*sums.low_bit(*at))
-
-        def exact(at: tuple[int, int]) -> float:
-            return float(plane[at])
-
-        found = []
-        for rows in spans[0]:
-            for columns in spans[1]:
-                places = [(r, c) for r in rows for c in columns]  # row-major: `max` returns the first of equals
-                found.append(
-                    {
-                        "rows": [rows[0], rows[-1] + 1],
-                        "columns": [columns[0], columns[-1] + 1],
-                        "predicted_largest": [*max(places, key=low_bit)],
-                        "true_largest": [*max(places, key=exact)],
-                    }
-                )
-        return found
-
-
-class _OutputSums:
-    """Sums of single outputs of one channel, computed from their own patch alone."""
-
-    def __init__(
-        self, layer: ConvLayer, predictor: Predictor, scales: Tensor, signed: Tensor, image: int, channel: int
-    ) -> None:
-        self._layer = layer
-        self._settings = predictor.settings
-        self._signed = bool(signed[image])
-        self._image, self._channel = image, channel
-        per_group = layer.out_channels // layer.groups
-        fan = int(layer.weight.shape[1])
-        first = channel // per_group * fan
-        self._input = layer.input[image, first : first + fan]  # (C/g, H, W)
-        self._weight = layer.weight[channel].double()  # (C/g, R, S)
-        self._one_bit = predictor.settings.bits == 1
-        if self._one_bit:  # signs times their mean size, input and bias in float: sums are in the layer's own units
-            self.scale_input, self.scale_weight = torch.ones(()), torch.ones(())
-            size = layer.weight[channel].abs().mean().double()
-            self._codes = torch.where(self._weight < 0, -size, size)
-            self._bias: float = float(layer.bias[channel])
-        else:
-            self.scale_input, self.scale_weight = scales[image], predictor.scale_weight[channel]
-            self._codes = predictor.codes.codes[channel].double()
-            self._bias = int(
-                quantise.quantise_bias(layer.bias[channel, None], self.scale_input[None], self.scale_weight[None])
-            )
-
-    def low_bit(self, row: int, column: int) -> tuple[list[list[float]], float, float | None]:
-        """Partial sums (R x S) over the input channels, bias, shortcut; whole numbers except for one bit."""
-        patch = self._patch(row, column)
-        residual = self._layer.residual
-        here = None if residual is None else residual[self._image, self._channel, row, column]
-        if self._one_bit:
-            taps = (patch.double() * self._codes).sum(0)
-            return taps.tolist(), self._bias, None if here is None else float(here)
-        limit = self._settings.input_limit(self._signed)
-        codes = torch.round(patch * self.scale_input).clamp(-limit if self._signed else 0, limit)
-        taps = (codes.double() * self._codes).sum(0).long()
-        if here is None:
-            return taps.tolist(), self._bias, None
-        shortcut = quantise.quantise_shortcut(here.view(1, 1, 1, 1), self.scale_input[None], self.scale_weight[None])
-        return taps.tolist(), self._bias, int(shortcut)
-
-    def exact_taps(self, row: int, column: int) -> list[list[float]]:
-        """Partial sums (R x S) over the input channels with the weights and inputs as they are."""
-        taps: list[list[float]] = (self._patch(row, column).double() * self._weight).sum(0).tolist()
-        return taps
-
-    def _patch(self, row: int, column: int) -> Tensor:
-        """Inputs under the kernel at an output, (C/g, R, S) float32; zeros in the padding."""
-        layer = self._layer
-        patch = torch.zeros(self._weight.shape)
-        (top, left), (r, s) = (
-            (at * step - pad for at, step, pad in zip((row, column), layer.stride, layer.padding, strict=True)),
-            layer.kernel_size,
-        )
-        height, width = self._input.shape[1:]
-        ys = [(i, top + i * layer.dilation[0]) for i in range(r) if 0 <= top + i * layer.dilation[0] < height]
-        xs = [(j, left + j * layer.dilation[1]) for j in range(s) if 0 <= left + j * layer.dilation[1] < width]
-        for i, y in ys:
-            for j, x in xs:
-                patch[:, i, j] = self._input[:, y, x]
-        return patch
-
-
-def _total(taps: list[list[float]], bias: float, shortcut: float | None) -> float:
-    return sum(map(sum, taps)) + bias + (shortcut or 0)
-
 
 def _word(marked: bool, too_small: bool, yes: str, no: str, limit: str) -> str:
     """Say why an output is marked or not: for its size, or for a larger neighbour in its pooling window."""
     if marked:
         return yes
     return f"{no}, {limit}" if too_small else f"{no}, not the largest of its window"
-
-
-def _spans(kernel: int, stride: int, padding: int, dilation: int, windows: int, size: int, at: int) -> list[list[int]]:
-    """Along one axis: the positions of each pooling window that holds `at`."""
-    spans = ([w * stride - padding + i * dilation for i in range(kernel)] for w in range(windows))
-    return [[i for i in span if 0 <= i < size] for span in spans if at in span]
-
-
-def _packed(mask: Tensor) -> bytes:
-    return np.packbits(mask.numpy().reshape(-1)).tobytes()

@@ -87,7 +87,8 @@ class ComputedView(LabWidget, Generic[StudyT, SettingT]):
             def _figures(self, setting): return setting.study.figures(setting.bits)   # on the worker
             def _still(self, setting, frame): return png_bytes                        # for readers without a kernel
 
-    What it may override besides: `_settled` (figures are known: `_extra` messages, submitting to a worker of its own),
+    What it may override besides: `_ahead` (a frame is on its way: time to prepare the next one), `_settled` (figures are known:
+    `_extra` messages, submitting to a worker of its own),
     `_emission` (what is sent of a frame), `_message` (messages of its own), `_greeted` (a view appeared), `_release`
     (call super). A long `_frame` calls `_publish` with pictures of what is known so far, looks at `_overtaken` and may then
     return any frame.
@@ -157,6 +158,15 @@ class ComputedView(LabWidget, Generic[StudyT, SettingT]):
     def _still(self, setting: SettingT, frame: Frame) -> bytes:
         """Draw a frame as the bytes of a PNG file, for readers without a kernel."""
         raise NotImplementedError
+
+    def _ahead(self, setting: SettingT, before: SettingT | None) -> None:
+        """Prepare what is likely to be asked for next; on the worker, once the frame of `setting` is on its way.
+
+        Parameters
+        ----------
+        setting, before : Setting
+            Of this frame, and of the one shown before it.
+        """
 
     def _settled(self, setting: SettingT, figures: dict[str, Any]) -> None:
         """Take note that the figures of the latest setting are known; on the worker."""
@@ -303,7 +313,10 @@ class ComputedView(LabWidget, Generic[StudyT, SettingT]):
         return frame, 1e3 * (time.perf_counter() - start)
 
     def _deliver(self, setting: SettingT, made: tuple[Frame, float]) -> None:
+        with self._lab_lock:
+            before = None if self._lab_shown is None else self._lab_shown[0]
         self._publish(setting, *made)
+        self._ahead(setting, before)
         if setting.number != self._lab_number or self._overtaken(self.figures_rest_s if self._viewed else 0.0):
             return
         figures = self._figures(setting)

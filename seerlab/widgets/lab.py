@@ -32,6 +32,7 @@ from .predict_page import PredictPage
 from .work_page import WorkPage
 
 MARGIN_SHOWN = 100  # steps; at 4 bits the sums of a 3x3 layer run to some hundreds
+NETWORK = "Network"  # the page to which zooming out of a layer leads
 CHOSEN = ("network", "image", "layer", "bits", "margin", "channel")  # what the controls show
 FOLLOWED = ("network", "image", "layer", "bits", "margin")  # what the worker works for
 KEYWORDS = ("network", "x", "config", "images", "labels", *list(SETTINGS)[1:])
@@ -167,7 +168,7 @@ class Lab(ipywidgets.VBox):
                 {"method": "method", "encode_epsilon": "epsilon", "encode_channel": "channel"},
             ),
             LayerPage("Granularity", granularity_view, {"granularity": "granularity", "sparsity": "sparsity"}),
-            NetworkPage("Network", {"measure": "measure"}, self._lab_open_layer),
+            NetworkPage(NETWORK, {"measure": "measure"}, self._lab_open_layer),
             WorkPage("Work", {"bits": "bits", "margin": "margin"}, self._lab_labelled_of),
         )
         choose("page", page, self._lab_titles)
@@ -191,6 +192,8 @@ class Lab(ipywidgets.VBox):
             traitlets.link((self, "predictors"), (self._lab_predict.fold, "opened")),
         ]
         self.view.observe(self._lab_take_figures, "figures")
+        self.view.outward = NETWORK
+        self.view.on_leave(self._lab_open_network)
         self._lab_pages.observe(self._lab_take_page, "selected_index")
         self.observe(self._lab_turn_page, "page")
         self.observe(self._lab_look, ("page", "predictors"))
@@ -437,6 +440,10 @@ class Lab(ipywidgets.VBox):
         """Show a layer that was opened on another page."""
         self.layer = name
         self.page = PredictPage.title
+
+    def _lab_open_network(self) -> None:
+        """Show the layer among all others, when a reader zooms out of it."""
+        self.page = NETWORK
 
     def _lab_choose_layer(self, name: str) -> None:
         self.layer = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -19,20 +19,18 @@ COLOURS_KEPT = 48  # of the averaged colours; a palette makes the file a third o
 # over the mean of the others stronger than their share, as there.
 CLASS_COLOURS = ("#e3e6ea", "#56b4e9", "#d55e00", "#0072b2")
 WASTED_EMPHASIS, MISSED_EMPHASIS, MISSED_LEAST = 1.5, 3.0, 0.35
+COLOUR_STEP = 8  # by which mixtures differ from the named colours
+CUE_SIZE = 8  # dots per output from which a stroke or a cross fits into each
+TEXT_COLOURS = ("#fff", "#000", "#555", "#808080", "#aaa")
 LEGEND = (("kept", 3), ("skipped", 0), ("false_skips", 2), ("wasted", 1))
 
 
-def mosaic_png(
-    shape: tuple[int, int, int], mask_bits: bytes, truth_bits: bytes, counts: Mapping[str, int], heading: str
-) -> bytes:
+def mosaic_png(predicted: NDArray[np.bool_], true: NDArray[np.bool_], counts: Mapping[str, int], heading: str) -> bytes:
     """Draw all channels of one picture, with a heading and a legend.
 
     Parameters
     ----------
-    shape : tuple of int
-        (K, P, Q).
-    mask_bits, truth_bits : bytes
-        1 bit per output, row-major, most significant bit first.
+    predicted, true : ndarray, shape (K, P, Q), bool
     counts : mapping
         Outputs ``kept``, ``skipped``, ``false_skips``, ``wasted``.
     heading : str
@@ -43,36 +41,101 @@ def mosaic_png(
     bytes
         A PNG file with at most `WIDTH` x `HEIGHT` dots for the mosaic.
     """
-    k, p, q = shape
-    outputs = k * p * q
-    predicted, true = (np.unpackbits(np.frombuffer(bits, np.uint8), count=outputs) for bits in (mask_bits, truth_bits))
-    classes = (predicted | true << 1).astype(np.uint8, copy=False).reshape(shape)
-    columns, scale = _grid(k, p, q)
-    height, width = (max(1, int(size * scale)) for size in (p, q))
-    rows = -(-k // columns)
+    classes = _classes(predicted, true)
+    columns, scale = _grid(*classes.shape)
+    height, width = (max(1, int(size * scale)) for size in classes.shape[1:])
+    rows = -(-len(classes) // columns)
     tiles = np.full((rows * (height + GAP), columns * (width + GAP), 3), 255, np.uint8)
     for plane, (row, column) in zip(classes, product(range(rows), range(columns)), strict=False):
         top, left = row * (height + GAP), column * (width + GAP)
         tiles[top : top + height, left : left + width] = _tile(plane, height, width)
-    picture = Image.new("RGB", (WIDTH, tiles.shape[0] + 3 * LINE), "white")
-    picture.paste(Image.fromarray(tiles), (0, LINE + LINE // 2))
-    _write(ImageDraw.Draw(picture), heading, counts, outputs, tiles.shape[0] + 2 * LINE)
+    return _framed(Image.fromarray(tiles), counts, true.size, heading)
+
+
+def channel_png(
+    predicted: NDArray[np.bool_],
+    true: NDArray[np.bool_],
+    counts: Mapping[str, int],
+    heading: str,
+    place: Sequence[int] = (),
+) -> bytes:
+    """Draw one channel of one picture, with a heading and a legend.
+
+    Parameters
+    ----------
+    predicted, true : ndarray, shape (P, Q), bool
+    counts : mapping
+        As for `mosaic_png`, of this channel.
+    heading : str
+        First line.
+    place : sequence of int
+        Row and column of an output to mark, or empty.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+    """
+    return _framed(plane_picture(predicted, true, (WIDTH, HEIGHT), place), counts, true.size, heading)
+
+
+def plane_picture(
+    predicted: NDArray[np.bool_], true: NDArray[np.bool_], room: tuple[int, int], place: Sequence[int] = ()
+) -> Image.Image:
+    """One channel as large as fits (width, height) dots, with a ring around the output at `place`."""
+    (p, q), (width, height) = true.shape, room
+    scale = max(min(width / q, height / p), 1 / max(p, q))
+    if scale > 1:
+        scale = float(int(scale))
+    tile = _tile(_classes(predicted, true), max(1, int(p * scale)), max(1, int(q * scale)))
+    picture = Image.fromarray(tile)
+    draw = ImageDraw.Draw(picture)
+    if scale >= CUE_SIZE:
+        for row, column in np.argwhere(predicted != true):
+            box = (column * scale + 2, row * scale + 2, (column + 1) * scale - 3, (row + 1) * scale - 3)
+            _cue(draw, box, crossed=bool(true[row, column]))
+    if len(place):
+        row, column = place
+        box = (column * scale - 3, row * scale - 3, (column + 1) * scale + 2, (row + 1) * scale + 2)
+        draw.rectangle(box, outline="black", width=4)
+        draw.rectangle([v + i for v, i in zip(box, (1, 1, -1, -1), strict=True)], outline="white", width=2)
+    return picture
+
+
+def encoded(picture: Image.Image, colours: Iterable[str]) -> bytes:
+    """A picture as a PNG file of few colours: those named, those of text, and the commonest of the others."""
+    mixed = np.array(picture.quantize(COLOURS_KEPT).getpalette(), np.int16).reshape(-1, 3)[:COLOURS_KEPT]
+    exact = np.array([ImageColor.getrgb(colour) for colour in (*colours, *TEXT_COLOURS)], np.int16)
+    # Pillow looks colours up coarsely: one that is nearly a named one would be taken in its place.
+    apart = abs(mixed[:, None] - exact).max(2).min(1) > COLOUR_STEP
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([exact, mixed[apart]]).reshape(-1).tolist())
     file = io.BytesIO()
-    picture.quantize(palette=_palette(tiles), dither=Image.Dither.NONE).save(file, "PNG", compress_level=6)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", compress_level=6)
     return file.getvalue()
 
 
-def _palette(tiles: NDArray[np.uint8]) -> Image.Image:
-    """The commonest colours of the mosaic, with those of the legend and of its text."""
-    mixed = Image.fromarray(tiles).quantize(COLOURS_KEPT).getpalette() or []
-    exact = [
-        part
-        for colour in (*CLASS_COLOURS, "#fff", "#000", "#555", "#808080", "#aaa")
-        for part in ImageColor.getrgb(colour)
-    ]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(exact + mixed[: 3 * COLOURS_KEPT])
-    return palette
+def _classes(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Class of each output: predicted + 2 * true."""
+    classes: NDArray[np.uint8] = predicted.astype(np.uint8) + 2 * true.astype(np.uint8)
+    return classes
+
+
+def _framed(tiles: Image.Image, counts: Mapping[str, int], outputs: int, heading: str) -> bytes:
+    """Tiles below a heading and above the legend, as a PNG file."""
+    top = LINE + LINE // 2
+    picture = Image.new("RGB", (WIDTH, top + tiles.height + 2 * LINE), "white")
+    picture.paste(tiles, (0, top))
+    _write(ImageDraw.Draw(picture), heading, counts, outputs, top + tiles.height + LINE + 2)
+    return encoded(picture, CLASS_COLOURS)
+
+
+def _cue(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], *, crossed: bool) -> None:
+    """The second cue of an error: a stroke, and for a false skip a cross."""
+    left, top, right, bottom = box
+    draw.line((left, bottom, right, top), "black")
+    if crossed:
+        draw.line((left, top, right, bottom), "black")
 
 
 def _grid(k: int, p: int, q: int) -> tuple[int, float]:
@@ -122,9 +185,7 @@ def _write(draw: ImageDraw.ImageDraw, heading: str, counts: Mapping[str, int], o
     for i, (name, which) in enumerate(LEGEND):
         left = i * WIDTH // len(LEGEND)
         draw.rectangle((left, bottom - 14, left + 12, bottom - 2), CLASS_COLOURS[which], "#808080")
-        if name == "false_skips":
-            draw.line((left + 2, bottom - 12, left + 10, bottom - 4), "black")
         if name in ("false_skips", "wasted"):
-            draw.line((left + 2, bottom - 4, left + 10, bottom - 12), "black")
+            _cue(draw, (left + 2, bottom - 12, left + 10, bottom - 4), crossed=name == "false_skips")
         text = f"{name.replace('_', ' ')} {counts[name]:,} ({counts[name] / outputs:.1%})"
         draw.text((left + 17, bottom - 14), text, "black", font)

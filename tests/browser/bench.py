@@ -138,7 +138,7 @@ def benches(page, view_class, state, bench_class=Bench, *, width=1000):
     Yields
     ------
     callable
-        ``opened(scheme="light", width=...) -> bench``. After the test there must have been no error on the page.
+        ``opened(scheme="light", width=..., motion=False) -> bench``; with `motion`, pictures move from one zoom to the next. After the test there must have been no error on the page.
     """
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -153,9 +153,9 @@ def benches(page, view_class, state, bench_class=Bench, *, width=1000):
         body, kind = files[route.request.url.removeprefix(ADDRESS)]
         route.fulfill(body=body, content_type=kind)
 
-    def opened(scheme="light", width=width):
+    def opened(scheme="light", width=width, motion=False):
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="no-preference" if motion else "reduce")
         page.route(f"{ADDRESS}**", serve)
         page.goto(ADDRESS)
         page.add_script_tag(content=FAKE_MODEL)

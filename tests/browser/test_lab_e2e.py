@@ -40,6 +40,58 @@ def test_bits_moved_with_the_keyboard_change_picture_and_counts(lab: Page):
     assert wait_label(lab, "4 bits") == label
 
 
+SLOWED = """
+import time
+import seerlab as sl
+from seerlab.engine.study import LayerStudy
+
+whole = LayerStudy.counts
+
+def slowly(*given):
+    time.sleep(0.3)
+    return whole(*given)
+
+LayerStudy.counts = slowly
+lab = sl.Lab()
+lab
+"""
+
+
+def test_no_passed_picture_is_shown_after_the_last_move_of_a_slow_kernel(page: Page, server, folder, errors):
+    write_notebook(folder / "slowed.ipynb", SLOWED)
+    run_all(page, server, "slowed.ipynb")
+    expect(canvas_of(page)).to_be_visible(timeout=START_MS)
+    wait_next_frame(page, 0)
+    page.evaluate(
+        """() => {
+          const canvas = document.querySelector('.seer-mask canvas[role=img][data-frame]');
+          window.pictures = [];
+          document.addEventListener('keydown', () => (pictures.length = 0), { capture: true });
+          new MutationObserver(() => pictures.push(canvas.getAttribute('aria-label'))).observe(canvas, { attributeFilter: ['data-frame'] });
+        }"""
+    )
+    page.get_by_role("slider", name="Bits", exact=True).focus()
+    for key in (
+        "ArrowLeft",
+        "ArrowLeft",
+        "ArrowRight",
+        "ArrowLeft",
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowRight",
+    ):
+        page.keyboard.press(key)
+    wait_label(page, "6 bits")
+    # The panel beside the picture is filled last: nothing is computed any more then.
+    expect(page.locator(".seerlab-panel").get_by_role("row", name=re.compile("SeerNet in all.* ms"))).to_be_visible(
+        timeout=START_MS
+    )
+    pictures = page.evaluate("() => pictures")
+    assert len(pictures) == 1
+    assert "6 bits" in pictures[0]
+
+
 def test_every_control_has_its_name_once(lab: Page):
     for name in ("Network", "Layer", "Image", "Bits", "Margin", "Channel", "Upload picture"):
         expect(lab.get_by_label(name, exact=True)).to_have_count(1)
@@ -256,6 +308,22 @@ def test_a_layer_opened_on_the_network_page_is_shown_on_the_predict_page(lab: Pa
     lab.get_by_label("Layer", exact=True).select_option("features.14")
     lab.get_by_role("tab", name="Network", exact=True).click()
     wait_strip(lab, r"Layer 5 of 8: features\.14")
+
+
+def test_zooming_out_of_the_layer_turns_to_the_network_page_and_back_in(lab: Page):
+    canvas_of(lab).focus()
+    lab.keyboard.press("Enter")
+    wait_label(lab, "channel 0 of 64")
+    lab.keyboard.press("Enter")
+    expect(lab.get_by_role("region", name="Arithmetic of one output")).to_contain_text("products", timeout=STEP_MS)
+    for text in ("channel 0 of 64", ", 64 channels of 224"):
+        lab.keyboard.press("Escape")
+        wait_label(lab, text)
+    lab.keyboard.press("Escape")
+    wait_strip(lab, r"Layer 2 of 8: features\.3")
+    strip_of(lab).focus()
+    lab.keyboard.press("Enter")
+    expect(canvas_of(lab)).to_be_visible(timeout=STEP_MS)
 
 
 def test_a_click_on_the_network_view_opens_the_layer_below_it(page: Page, server, folder, errors):

@@ -1,6 +1,7 @@
 import base64
 import io
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from seerlab import seernet
+from seerlab.engine.mask_code import blocks
 from seerlab.engine.study import LayerStudy
 from seerlab.layers import RELU, Activation, ConvLayer, MaxPool
 from seerlab.widgets.mask_view import MaskView
@@ -49,9 +51,10 @@ def test_ready_view_gets_the_latest_frame_with_the_truth(view, layer):
     view.say(kind="ready")
     [(frame, buffers)] = view.sent
     prediction = seernet.predict(layer, 4)
-    for packed, mask in zip(buffers, (prediction.mask, prediction.truth), strict=True):
-        flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=mask.numel())
-        assert np.array_equal(flat.reshape(mask.shape), mask.numpy())
+    told, truth = (np.frombuffer(zlib.decompress(packed, -zlib.MAX_WBITS), np.uint8) for packed in buffers)
+    assert np.array_equal(truth, blocks(prediction.truth[0].numpy()).reshape(-1))
+    mask = told ^ truth if frame["against_truth"] else told
+    assert np.array_equal(mask, blocks(prediction.mask[0].numpy()).reshape(-1))
     assert (frame["kind"], frame["seq"], frame["heading"], frame["shape"]) == ("frame", 1, "features.3", [6, 9, 9])
     assert (frame["bits"], frame["margin"], frame["truth"], frame["busy"]) == (4, 0, True, False)
     assert frame["counts"] == view.counts
@@ -66,7 +69,7 @@ def test_change_of_bits_sends_the_predicted_mask_alone(view):
     view.settle()
     frame, buffers = view.sent[-1]
     assert (frame["bits"], frame["truth"], len(buffers)) == (3, False, 1)
-    assert len(buffers[0]) == -(-6 * 9 * 9 // 8)
+    assert len(zlib.decompress(buffers[0], -zlib.MAX_WBITS)) == 6 * 5 * 3  # blocks of 2 x 4 outputs
 
 
 def test_change_of_layer_sends_its_truth_and_keeps_bits_and_margin(view):
@@ -262,7 +265,19 @@ def test_layer_that_cannot_be_shown_becomes_text_and_the_picture_stays(view, lay
     assert view.error == ""
 
 
-@pytest.mark.parametrize("arguments", [{"bits": 9}, {"bits": 0}, {"margin": -1}, {"channel": 6}, {"mode": "both"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"bits": 9},
+        {"bits": 0},
+        {"margin": -1},
+        {"channel": 6},
+        {"mode": "both"},
+        {"zoom": "in"},
+        {"probe": (9, 0)},
+        {"probe": (1,)},
+    ],
+)
 def test_constructor_raises_for_values_out_of_range(layer, arguments):
     with pytest.raises(ValueError, match="choose"):
         MaskView(layer, **arguments)
@@ -296,6 +311,119 @@ def test_probe_beside_the_layer_is_answered_without_sums_and_is_no_error(view):
     view.settle()
     assert view.of_kind("probe") == [{"kind": "probe", "id": "a-1"}]
     assert view.error == ""
+
+
+def test_probe_for_a_single_output_brings_every_product(view, layer):
+    view.say(kind="probe", id="a-1", channel=2, row=0, column=4, terms=True)
+    view.settle()
+    [(answer, buffers)] = view.sent
+    terms = LayerStudy(layer).terms(4, 2, 0, 4)
+    kinds = zip(buffers, ("f4", "f4", "i2", "i1"), strict=True)
+    inputs, weights, codes, weight_codes = (np.frombuffer(buffer, kind).reshape(4, 3, 3) for buffer, kind in kinds)
+    assert np.array_equal(inputs, terms.inputs)
+    assert np.array_equal(weights, layer.weight[2].numpy())
+    assert int((codes.astype(int) * weight_codes).sum()) + answer["low_bit_bias"] == answer["low_bit_sum"]
+    assert answer["terms"] == {"first": 0, "unit": 1.0, "inside": [[0] * 3, [1] * 3, [1] * 3]}
+
+
+def test_one_bit_input_has_no_codes(view):
+    view.say(kind="ready")
+    view.bits = 1
+    view.settle()
+    view.say(kind="probe", id="a-1", channel=2, row=0, column=4, terms=True)
+    view.settle()
+    answer, buffers = view.sent[-1]
+    assert answer["terms"]["unit"] > 0
+    assert [len(buffer) for buffer in buffers] == [144, 144, 0, 36]
+
+
+def test_zoom_and_channel_follow_each_other(view):
+    states = []
+    for name, value in [
+        ("channel", 3),
+        ("zoom", "pixel"),
+        ("zoom", "channel"),
+        ("zoom", "mosaic"),
+        ("zoom", "pixel"),
+        ("channel", -1),
+    ]:
+        setattr(view, name, value)
+        states.append((view.zoom, view.channel, view.probe))
+    middle = [4, 4]
+    assert states == [
+        ("channel", 3, []), ("pixel", 3, middle), ("channel", 3, middle), ("mosaic", -1, middle), ("pixel", 0, middle), ("mosaic", -1, middle),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state"),
+    [
+        ({}, ("mosaic", -1, [])),
+        ({"channel": 2}, ("channel", 2, [])),
+        ({"channel": 2, "probe": (1, 3)}, ("pixel", 2, [1, 3])),
+        ({"channel": 2, "probe": (1, 3), "zoom": "channel"}, ("channel", 2, [1, 3])),
+        ({"zoom": "pixel"}, ("pixel", 0, [4, 4])),
+    ],
+)
+def test_view_opens_at_the_level_asked_for(layer, arguments, state):
+    view = MaskView(layer, **arguments)
+    assert (view.zoom, view.channel, view.probe) == state
+    view.close()
+
+
+def test_another_layer_is_not_entered_down_to_the_output(view):
+    view.zoom = "pixel"
+    view.show(make_layer("features.6", k=3, seed=1))
+    assert (view.zoom, view.channel, view.probe) == ("channel", 0, [])
+
+
+def test_leaving_outwards_is_told_only_where_there_is_something_outside(view):
+    left = []
+    view.on_leave(lambda: left.append(1))
+    view.say(kind="leave")
+    assert left == []
+    view.outward = "Network"
+    view.say(kind="leave")
+    assert left == [1]
+
+
+def test_slider_that_moves_finds_its_next_frame_made(view, monkeypatch):
+    view.say(kind="ready")
+    asked = []
+    original = LayerStudy.counts
+    monkeypatch.setattr(LayerStudy, "counts", lambda study, *rest: asked.append(rest[:2]) or original(study, *rest))
+    view.bits = 5
+    view.settle()
+    assert asked == [(5, 0), (6, 0)]  # on the way up; what lies below is known
+    view.say(kind="drawn", seq=2, ms=1.0)
+    view.bits = 6
+    view.settle()
+    assert asked == [(5, 0), (6, 0), (7, 0)]
+    assert view.of_kind("frame")[-1]["bits"] == 6
+
+
+def test_slider_at_rest_finds_the_frames_beside_made(layer, monkeypatch):
+    asked = []
+    original = LayerStudy.counts
+    monkeypatch.setattr(LayerStudy, "counts", lambda study, *rest: asked.append(rest[:2]) or original(study, *rest))
+    view = PlayedView(layer, bits=8)
+    view.settle()
+    assert asked == [(8, 0)]  # nobody looks yet
+    view.say(kind="ready")
+    view.margin = 1
+    view.settle()
+    assert asked == [(8, 0), (8, 1), (8, 2), (7, 1)]  # nine bits are not possible
+    view.close()
+
+
+def test_frames_of_a_layer_that_was_left_are_forgotten(view):
+    view.say(kind="ready")
+    for bits in (1, 2, 3):
+        view.bits = bits
+        view.settle()
+    view.show(make_layer("features.6", seed=1))
+    view.settle()
+    assert {setting.number for setting in view._lab_made} == {2}
 
 
 def test_closed_view_stops_its_threads_and_ignores_late_messages(layer):
@@ -333,6 +461,21 @@ def test_still_picture_stands_beside_the_widget(layer):
     view.close()
 
 
+@pytest.mark.parametrize("size", [9, 300])
+@pytest.mark.parametrize("zoom", ["channel", "pixel"])
+def test_still_picture_shows_what_the_level_of_zoom_shows(zoom, size):
+    layer = make_layer(size=size)
+    view = MaskView(layer, channel=2, probe=(3, 4), zoom=zoom, bits=2)
+    mosaic = MaskView(layer, bits=2)
+    picture = Image.open(io.BytesIO(view.to_png())).convert("RGB")
+    colours = {colour for _, colour in picture.getcolors(1 << 20)}
+    assert {(0, 114, 178), (227, 230, 234), (213, 94, 0), (86, 180, 233)} <= colours  # all four classes of this channel
+    assert picture.width == 720
+    assert view.to_png() != mosaic.to_png()
+    view.close()
+    mosaic.close()
+
+
 @pytest.mark.parametrize(("k", "size"), [(1, 1), (3, 300), (300, 3), (64, 40)])
 def test_still_picture_of_any_shape_shows_the_false_skips(k, size):
     layer = make_layer(k=k, size=size)
@@ -359,4 +502,4 @@ def test_pooled_layer_shows_only_the_winners_of_its_windows():
 
 
 def test_module_is_small_enough_to_be_repeated_in_every_state():
-    assert len(str(MaskView._esm).encode()) < 38_000
+    assert len(str(MaskView._esm).encode()) < 60_000

@@ -10,7 +10,7 @@
  *     const side = view.find(".side");
  *     ...
  *     return view.start({                                              // all but `draw` and `height` may be left out
- *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again
+ *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again; or a promise
  *       take(frame, before) {},      // `view.frame` is new from now on; `before` was the last one, or null
  *       draw(width, height) {},      // paint `view.frame` on `view.pen` (device pixels), and say it in words; also after a resize
  *       shown() {},                  // a new frame was drawn and confirmed
@@ -18,6 +18,7 @@
  *       wide: 740,                               // CSS pixels from which the side stands beside the stage (class "narrow" below)
  *       recolour(palette, dark) {},              // the theme changed; a drawing follows by itself
  *       key: (event) => true,                    // a plain key on the canvas; true: it was taken
+ *       moves: ["bits"],             // traits that ask for another frame: a frame passed by already is shown only while they move
  *       traits: { bits: view.schedule },         // what happens when a trait changes
  *       messages: { figures(message, buffers) {} },   // other kinds of custom messages
  *       stop() {},                               // timers of its own
@@ -36,15 +37,25 @@
 const { abs, ceil, floor, log10, max, min, round, sqrt } = Math;
 const GONE = "The kernel has ended: this is the last picture. To go on, run the cell again.";
 const BUSY_AFTER = 150; // ms: shorter waits would only flicker
+const HELD_FOR = 60; // ms: longer than between two steps of a key held down
 
 /* ---- bytes ---- */
 
-const KINDS = { int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+const KINDS = { int8: Int8Array, int16: Int16Array, int32: Int32Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 /** Bytes of a message buffer, whatever view it comes as. */
 export const bytes = (buffer) =>
 	buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 /** Numbers of a buffer that may start at any byte of a larger one. */
 const numbers = (buffer, dtype) => new KINDS[dtype](bytes(buffer).slice().buffer);
+
+/** Promise of the bytes that were shortened to a buffer (raw DEFLATE). Written rather than piped from a Blob, which takes thrice as long. */
+const inflated = async (buffer) => {
+	const stream = new DecompressionStream("deflate-raw");
+	const writer = stream.writable.getWriter();
+	const written = Promise.all([writer.write(bytes(buffer)), writer.close()]);
+	const [inflated] = await Promise.all([new Response(stream.readable).arrayBuffer(), written]);
+	return new Uint8Array(inflated);
+};
 
 /* ---- words and numbers ---- */
 
@@ -123,8 +134,10 @@ function canvasView({ model, el, kind, palettes, html }) {
 	const written = new Map();
 	let hooks = null;
 	let incoming = null; // newest frame that waits for the next animation frame
+	let held = null; // frame that a newer setting has passed by: worth showing only if the reader moves on still
 	let scheduled = 0;
 	let busyTimer = 0;
+	let heldTimer = 0;
 	let width = 0;
 	let gone = false;
 
@@ -193,14 +206,47 @@ function canvasView({ model, el, kind, palettes, html }) {
 		const name = message.kind;
 		if (name === "frame") {
 			const frame = hooks.unpack ? hooks.unpack(message, buffers) : { ...message };
-			if (!message.busy) settled();
-			if (message.seq < (incoming || view.frame || message).seq) return; // a newer one is there
-			if (!frame) return model.send({ kind: "ready" });
-			incoming = frame;
-			view.schedule();
+			if (frame instanceof Promise) frame.then((unpacked) => arrive(message, unpacked));
+			else arrive(message, frame);
 		} else if (name === "busy") busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
 		else if (name === "idle") settled();
 		else hooks.messages?.[name]?.(message, buffers);
+	}
+
+	function arrive(message, frame) {
+		if (stopping.signal.aborted) return;
+		if (!message.busy) settled();
+		if (message.seq < (incoming || view.frame || message).seq) return; // a newer one is there
+		if (!frame) return model.send({ kind: "ready" });
+		release();
+		if (message.busy && view.frame && hooks.moves) {
+			held = frame;
+			heldTimer = setTimeout(pass, HELD_FOR);
+		} else accept(frame);
+	}
+
+	function release() {
+		clearTimeout(heldTimer);
+		const frame = held;
+		held = null;
+		return frame;
+	}
+
+	/* The reader stands still: the picture stays until the newest one is there. */
+	function pass() {
+		model.send({ kind: "drawn", seq: release().seq, ms: 0 });
+	}
+
+	function moved() {
+		const frame = release();
+		if (frame) accept(frame);
+	}
+
+	function accept(frame) {
+		incoming = frame;
+		// At once, for the next picture of the screen: an animation frame would come up to one picture later. An unseen page waits.
+		if (document.hidden) view.schedule();
+		else draw();
 	}
 
 	function settled() {
@@ -260,6 +306,7 @@ function canvasView({ model, el, kind, palettes, html }) {
 		view.listen(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
 		const events = [["msg:custom", receive], ["change:error", showError], ["comm_live_update", lost]];
 		for (const [name, handler] of Object.entries(hooks.traits || {})) events.push([`change:${name}`, handler]);
+		for (const name of hooks.moves || []) events.push([`change:${name}`, moved]);
 		for (const [name, handler] of events) model.on(name, handler);
 		const sizes = new ResizeObserver(resize);
 		sizes.observe(root);
@@ -275,6 +322,7 @@ function canvasView({ model, el, kind, palettes, html }) {
 			sizes.disconnect();
 			theme.disconnect();
 			clearTimeout(busyTimer);
+			clearTimeout(heldTimer);
 			cancelAnimationFrame(scheduled);
 			hooks.stop?.();
 			root.remove();
