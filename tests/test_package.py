@@ -31,6 +31,7 @@ ALLOWED = {
     "masks": {"layers"},
     "predicted": {"layers", "masks", "operators"},
     **dict.fromkeys(METHODS, SHARED_BY_METHODS),
+    "exercises": {*METHODS, *SHARED_BY_METHODS},
     "fast": {*METHODS, *SHARED_BY_METHODS, "measure"},
     "engine": {*METHODS, "fast", *SHARED_BY_METHODS, "networks", "measure"},
     "widgets": {*METHODS, "engine", "evaluation", "layers", "networks", "measure", "operators"},
