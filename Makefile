@@ -12,14 +12,20 @@ TEST_ARGS ?=
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BUILD_FILES := pyproject.toml meson.build $(shell find ext -type f)
 
-.PHONY: lab test install lint bench sanitize clean
+# notebooks is a folder as well
+.PHONY: lab test notebooks install lint bench sanitize clean
 
 lab: install
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir=$(CURDIR) $(FIRST_NOTEBOOK) $(LAB_ARGS)
 
 test: install
 	sh tests/browser/ensure_chromium.sh $(BIN)/python
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks $(TEST_ARGS)
+	$(BIN)/seerlab course build/course
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks build/course/source $(TEST_ARGS)
+
+# The notebooks as learners get them, from their text.
+notebooks: install
+	$(BIN)/seerlab course --release notebooks
 
 install: $(STAMP)
 

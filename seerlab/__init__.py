@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import drfmp, encodings, fast, regularity, scnn, seernet, spl
+    from . import drfmp, encodings, exercises, fast, regularity, scnn, seernet, spl
     from .engine.accelerate import accelerate
     from .engine.accuracy import accuracy
     from .engine.sweep import sweep
@@ -57,6 +57,7 @@ _PUBLIC: dict[str, str | None] = {
     "describe": "networks",
     "drfmp": None,
     "encodings": None,
+    "exercises": None,
     "fast": None,
     "list_networks": "networks",
     "load": "networks",
@@ -89,6 +90,7 @@ __all__ = [
     "describe",
     "drfmp",
     "encodings",
+    "exercises",
     "fast",
     "list_networks",
     "load",

@@ -1,4 +1,4 @@
-"""The command line: ``seerlab lab``, ``seerlab bench`` and ``seerlab doctor``."""
+"""The command line: ``seerlab lab``, ``seerlab course``, ``seerlab bench`` and ``seerlab doctor``."""
 
 from __future__ import annotations
 
@@ -38,11 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab = commands.add_parser("lab", help="copy the notebooks to a folder and open JupyterLab on the first")
     lab.add_argument("folder", nargs="?", type=Path, default=Path("seerlab-notebooks"), help="where the notebooks go")
     lab.add_argument("jupyter", nargs=argparse.REMAINDER, help="further words are passed on to JupyterLab")
+    teach = commands.add_parser("course", help="write the notebooks for teaching with nbgrader")
+    teach.add_argument(
+        "folder", type=Path, help="gets source (with solutions), release (without) and nbgrader_config.py"
+    )
+    teach.add_argument("--release", action="store_true", help="only the notebooks without solutions, side by side")
     commands.add_parser("doctor", help="show the processor, the instruction set chosen, versions and cached weights")
     _add_bench(commands)
     options = parser.parse_args(arguments)
     if options.command == "lab":
         return open_lab(options.folder, options.jupyter)
+    if options.command == "course":
+        return make_course(options.folder, release=options.release)
     return bench(options) if options.command == "bench" else doctor()
 
 
@@ -143,19 +150,40 @@ def open_lab(folder: Path, jupyter: Sequence[str]) -> int:
         print("JupyterLab is not installed; run: pip install 'seerlab[lab]'", file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
+    from .course import notebook_folder
+
     source = notebook_folder()
     for notebook in sorted(source.glob("*.ipynb")):
         if not (folder / notebook.name).exists():
             shutil.copyfile(notebook, folder / notebook.name)
-    first = min(folder.glob("*.ipynb"))
+    first = folder / min(notebook.name for notebook in source.glob("*.ipynb"))
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(first), *jupyter])
 
 
-def notebook_folder() -> Path:
-    """Folder of the guided notebooks: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "notebooks"
-    return installed if installed.is_dir() else package.parent / "notebooks"
+def make_course(folder: Path, *, release: bool = False) -> int:
+    """Write the notebooks for a course.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if needed; notebooks of the same names are overwritten.
+    release : bool
+        Only what learners get.
+
+    Returns
+    -------
+    int
+        0, or 1 if jupytext is not installed.
+    """
+    from .course import write_course, write_release
+
+    try:
+        written = write_release(folder) if release else write_course(folder)
+    except ImportError as error:
+        print(f"seerlab course: {error}", file=sys.stderr)
+        return 1
+    print(f"written {len(written)} files to {folder}")
+    return 0
 
 
 def doctor() -> int:

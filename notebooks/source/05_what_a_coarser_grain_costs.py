@@ -1,0 +1,287 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5 · What a coarser grain costs
+#
+# **About 20 minutes. You will**
+# * prune the same weights one by one, in rows, in whole kernels and in whole filters,
+# * count what each way takes to store, index bits and fillers included,
+# * compare grains at one *agreement* instead of one density, and find out where "about two times fewer memory references" comes from.
+#
+# The question is that of *Exploring the Regularity of Sparse Structure in Convolutional Neural Networks* (Mao et al., arXiv 1705.08922, 2017). Its abstract says that coarse grains
+# reach about the sparsity of single weights without loss of accuracy, compress better at one accuracy because indices are saved, and need about half the memory references on the
+# accelerator SCNN. Definitions are as commonly recalled; the criterion, the encoder and the reference counter are our reading.
+
+# %%
+try:
+    import seerlab as sl
+except ImportError as error:
+    raise SystemExit(
+        f"seerlab is not ready in this kernel ({error}). Close this, run `make lab` in its folder and open the notebook again."
+    ) from error
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from IPython.display import Markdown, display
+
+
+def say(text):
+    """Show a text with figures that were computed here."""
+    display(Markdown(text))
+
+
+# %% [markdown]
+# ## 5.1 Four ways to take half away
+# A layer small enough to see whole: two filters, each with two kernels of 3×3. A **grain** is what is kept or removed together: one weight (*fine*), one row of a kernel (*vector*), one kernel, one filter.
+# Those with the smallest **salience** go, the sum of their magnitudes (our reading; of equals the first goes).
+#
+# > **By hand:** the first kernel has the rows (-5, -3, -1), (-2, 0, 2), (1, 3, 5). What are their saliences? If one of the three must go, which?
+
+# %%
+k, c, r, s = np.ogrid[:2, :2, :3, :3]
+weight = torch.from_numpy((7 * k + 5 * c + 3 * r + 2 * s) % 11 - 5).float()
+print("salience of each row:\n", sl.regularity.prune(weight, "vector", 0.5).salience.int().numpy().reshape(4, 3))
+
+GRANULARITIES = ("fine", "vector", "kernel", "filter")
+masks = {name: sl.regularity.prune(weight, name, 0.5) for name in GRANULARITIES}
+for name, mask in masks.items():
+    print(f"{name:7}", " ".join("".join("x" if kept else "." for kept in kernel) for kernel in mask.mask.reshape(4, 9)),
+          f"  keeps {mask.summary()['kept_magnitude']:.0%} of the magnitude")  # fmt: skip
+
+# %% [markdown]
+# The same number of weights stays in every line. The coarser the grain, the less of the magnitude: a strong weight among weak ones goes down with them. And **grains are kept, not non-zeros**: a 0 inside a kept row is stored, indexed and multiplied.
+#
+# ## 5.2 What an index costs
+# A sparse weight needs its place stored with it. With 8 bits for a weight and 4 bits for a place (two numbers that are recalled, not confirmed), a layer of density *d* in grains of *g* weights takes
+#
+# $$d\left(1 + \frac{4}{8g}\right)$$
+#
+# of the dense layer's bits. That is the *nominal* size.
+#
+# > **Predict:** at half the weights, how much of the dense size do single weights take? Rows of three? Kernels?
+
+# %%
+dense_bits = 8 * weight.numel()
+for name, mask in masks.items():
+    bits = sl.regularity.storage(mask).nominal_bits
+    print(
+        f"{name:7} {mask.kept_grains:2} grains of {mask.grain_size:2} weights: {bits} bits, {bits / dense_bits:.0%} of the dense layer"
+    )
+
+# %% [markdown]
+# A 4-bit index counts to 15. Over a longer run of pruned weights lies a **filler**: an entry with a gap of 15 and a value of 0, which stands for the sixteenth weight, at the full price of an entry.
+#
+# > **Predict:** of 40 single weights the numbers 0, 20, 21 and 39 are kept. How many entries does the stream have?
+
+# %%
+forty = torch.zeros(1, 40)
+forty[0, [0, 20, 21, 39]] = 7
+encoded = sl.regularity.encode(forty, forty != 0, "fine")
+for gap, zero in encoded.table:
+    print(f"skip {gap:2}, then", "a filler" if zero else "a weight")
+
+# %% [markdown]
+# **Exercise.** Write `stream_bits(kept)`: True for every weight of a row that is kept. Each is stored as a gap, the number of weights left out since the last stored one (4 bits), and a value (8 bits), with fillers as above. Nothing is stored behind the last kept weight.
+# Return the number of bits.
+
+
+# %% exercise="stream_bits"
+def stream_bits(kept):
+    """Bits of the stream, fillers included."""
+    ### BEGIN SOLUTION
+    bits, last = 0, -1
+    for place in kept.nonzero().flatten().tolist():
+        gap = place - last - 1
+        bits += 12 * (gap // 16) + 12
+        last = place
+    return bits
+    ### END SOLUTION
+
+
+# %% check="stream_bits"
+verdict = sl.exercises.stream_bits.check(stream_bits)
+print(verdict)
+### BEGIN HIDDEN TESTS
+assert verdict, verdict
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 5.3 A real layer
+# Walk over the grains with the arrow keys, change **Granularity** and **Sparsity**.
+#
+# > **Predict:** at 50 %, going from *fine* to *filter*: by how much does "output off by" rise? Then find the sparsity at which rows do as much harm as single weights do at 50 %.
+
+# %%
+net = sl.load("vgg9_cifar10")
+layers = sl.conv_layers(net.model, net.preprocess(sl.sample_images()["cat"], size=112))
+view = sl.GranularityView(layers["features.7"])
+view
+
+# %% [markdown]
+# ## 5.4 A whole network, without a label
+# Accuracy needs labelled pictures, and a fair comparison needs retraining after pruning; both take longer than a notebook has. What can be measured here: crops of the photographs, at the network's own 32×32, and how often the pruned network **gives the same answer as
+# the dense one**. That is agreement, *not accuracy*, and without retraining: the curves below fall far earlier than those of a paper would. The order of the curves is the point.
+#
+# > **Predict:** all layers but the first at density 70 %. On how many of 100 crops does the network still answer the same, pruned weight by weight? In whole kernels? In whole filters?
+
+# %%
+CROPS = 120
+generator = np.random.default_rng(0)
+photographs = list(sl.sample_images().values())
+crops = []
+for number in range(CROPS):
+    photograph = photographs[number % len(photographs)]
+    side = int(generator.integers(96, min(photograph.shape[:2]) + 1))
+    top, left = (int(generator.integers(0, size - side + 1)) for size in photograph.shape[:2])
+    crops.append(net.preprocess(np.ascontiguousarray(photograph[top : top + side, left : left + side]), size=32))
+crops = torch.cat(crops)
+with torch.inference_mode():
+    answers = net.model(crops).argmax(1)
+
+pruned_layers = [name for name in layers if name != "features.0"]  # the first is the most sensitive: it stays
+
+
+def agreement(density, granularity):
+    """Share of the crops on which the network, pruned alike in every layer but the first, answers as the dense one does."""
+    network = sl.regularity.apply(net.model, dict.fromkeys(pruned_layers, density), granularity)
+    with torch.inference_mode():
+        return float((network.model(crops).argmax(1) == answers).float().mean())
+
+
+DENSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+curves = {name: [agreement(d, name) for d in DENSITIES] for name in GRANULARITIES}
+STYLE = {"fine": ("#0072B2", "solid", "circle"), "vector": ("#009E73", "dash", "square"),
+         "kernel": ("#D55E00", "dashdot", "diamond"), "filter": ("#777777", "dot", "x")}  # fmt: skip
+chart = go.Figure()
+for name, curve in curves.items():
+    colour, dash, symbol = STYLE[name]
+    chart.add_scatter(x=DENSITIES, y=curve, name=name, mode="lines+markers",
+                      line={"color": colour, "dash": dash}, marker={"symbol": symbol, "size": 9})  # fmt: skip
+chart.update_layout(
+    title=f"Same answer as the dense network, {CROPS} unlabelled crops, no retraining",
+    xaxis_title="density: share of weights kept", xaxis_tickformat=".0%", yaxis_title="agreement (not accuracy)", yaxis_tickformat=".0%",
+    height=360, template="plotly_white",
+)  # fmt: skip
+chart
+
+# %% [markdown]
+# Finer is better at nearly every density. Filters fall at once: a missing filter is a missing input channel for the next layer. (Retraining moves all four curves far to the left; how far each, only a measurement with labels can say.)
+#
+# ## 5.5 Compare at one agreement
+# Comparing grains at one density flatters the coarse ones. Ask instead: at which density does each still agree on so many crops, and what does it take to store *that*?
+#
+# **Exercise.** Write `density_at(densities, agreement, level)`: a curve of points, densities rising, straight lines between. Return the smallest density from which on the curve stays at or above the level. (Measured curves may dip.)
+
+
+# %% exercise="density_at"
+def density_at(densities, agreement, level):
+    """Density needed for a level."""
+    ### BEGIN SOLUTION
+    for i in range(len(densities) - 1, 0, -1):
+        low, high = agreement[i - 1], agreement[i]
+        if low < level:
+            return densities[i - 1] + (densities[i] - densities[i - 1]) * (level - low) / (high - low)
+    return densities[0]
+    ### END SOLUTION
+
+
+# %% check="density_at"
+verdict = sl.exercises.density_at.check(density_at)
+print(verdict)
+### BEGIN HIDDEN TESTS
+assert verdict, verdict
+### END HIDDEN TESTS
+
+# %%
+LEVEL = 0.9
+if verdict:
+    sizes = {"fine": 1, "vector": 3, "kernel": 9, "filter": 9 * 96}  # weights in a grain; filters differ, about
+    rows = []
+    for name, curve in curves.items():
+        d = density_at(DENSITIES, curve, LEVEL)
+        stored = sl.regularity.nominal_ratio(d, sizes[name])
+        rows.append(
+            {
+                "granularity": name,
+                "density needed": d,
+                "stored (nominal, of dense)": stored,
+                "index bits alone": stored - d,
+            }
+        )
+    display(pd.DataFrame(rows).style.format("{:.0%}", subset=list(rows[0])[1:]).hide())
+else:
+    print("This table waits for your density_at.")
+
+# %% [markdown]
+# Without retraining little can be pruned, and then an index on every weight may cost *more* than the weights it saves. That is the abstract's storage argument in its extreme form. At the low densities that retraining
+# reaches, single weights catch up; who wins depends on the network (1×1 kernels have no rows to share an index).
+#
+# ## 5.6 "About two times fewer references"
+# On SCNN (Parashar et al., ISCA 2017; as reported in a reading note) every non-zero activation meets every kept weight of its channel, and each product is added to its output in a buffer. If a whole row of a kernel is kept, its products for one output can be summed first, and the buffer is
+# touched once: rows save references exactly where several of their activations are not zero. Were zeros independent, a row of three at activation density *a* would take
+#
+# $$\frac{1 - (1 - a)^3}{3a}$$
+#
+# of the references of single weights; a 3×3 kernel likewise with nine.
+#
+# > **Predict:** from which activation density on do rows halve the references? Do real maps lie above or below the formula?
+
+# %%
+chart = go.Figure()
+a = np.linspace(0.02, 1, 99)
+rows = []
+for name, real in layers.items():
+    prepared = sl.scnn.prepare(real.input, real.kernel_size, real.stride, real.padding)
+    counted = {
+        g: prepared.count(sl.regularity.prune(real.weight, g, 0.5), filter_rule="kernel")
+        for g in ("fine", "vector", "kernel")
+    }
+    single = counted["fine"]
+    rows.append({"layer": name, "activation density": single.activation_density,
+                 **{g: counted[g].references / single.references for g in ("vector", "kernel")}})  # fmt: skip
+ratios = pd.DataFrame(rows)
+for name in ("vector", "kernel"):
+    colour, dash, symbol = STYLE[name]
+    chart.add_scatter(
+        x=a,
+        y=[sl.scnn.analytic_ratio(name, v) for v in a],
+        name=f"{name}, independent zeros",
+        line={"color": colour, "dash": dash},
+    )
+    chart.add_scatter(x=ratios["activation density"], y=ratios[name], mode="markers", name=f"{name}, real maps",
+                      marker={"color": colour, "symbol": symbol, "size": 10}, text=ratios["layer"])  # fmt: skip
+chart.add_hline(y=0.5, line={"color": "#555555", "width": 1}, annotation_text="half")
+chart.update_layout(
+    title="References against single weights, at equal weight density (50 %)", xaxis_title="activation density", xaxis_tickformat=".0%",
+    yaxis_title="references / those of single weights", height=360, template="plotly_white",
+)  # fmt: skip
+chart
+
+# %% jupyter={"source_hidden": true}
+halves = {name: next(v for v in a if sl.scnn.analytic_ratio(name, v) <= 0.5) for name in ("vector", "kernel")}
+inner = ratios[1:]
+say(
+    f"Independent zeros: rows halve the references only from a density of about {halves['vector']:.0%} on, kernels from {halves['kernel']:.0%}. Real maps lie *below* the curves, because their non-zeros stand together: rows here take {inner['vector'].min():.2f} to "
+    f"{inner['vector'].max():.2f} of the references of single weights, that is {1 / inner['vector'].max():.1f} to {1 / inner['vector'].min():.1f} times fewer. (The first layer reads a photograph without zeros.) At equal *accuracy* the factor is smaller, as a coarser grain must keep "
+    'more weights. "Two times" is nobody\'s error; it is a figure at one end of a range.'
+)
+
+# %% [markdown]
+# ## 5.7 Further questions
+# * A 5×5 kernel as one grain: what share of the dense bits does an index cost? Would 2 bits for the index be better, with more fillers?
+# * Nothing here is a time. What does a CPU without sparse hardware gain from a density of one half, weight by weight? In whole filters?
+# * A bitmap stores one bit per grain instead of an index. Below which density does the index win?
+# * `sl.regularity.prune(weight, "2:4", 0.5)` keeps two of every four. Where would its curve lie in 5.4?
