@@ -10,10 +10,10 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 # JupyterLab refuses to run as root unless told that this is meant, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-BUILD_FILES := pyproject.toml meson.build $(shell find ext -type f)
+BUILD_FILES := pyproject.toml meson.build meson.options $(shell find ext -type f)
 
 # notebooks is a folder as well
-.PHONY: lab test notebooks install lint bench sanitize clean
+.PHONY: lab test notebooks install lint bench docs sanitize clean
 
 lab: install
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir=$(CURDIR) $(FIRST_NOTEBOOK) $(LAB_ARGS)
@@ -46,6 +46,11 @@ lint: install
 bench: install
 	for script in benchmarks/kernel_*.py benchmarks/encodings.py; do $(BIN)/python $$script || exit 1; done
 
+# The site, in docs/_build/html; EXECUTE=1 runs the notebooks for it. A warning is an error, a name without a page too.
+EXECUTE ?= 0
+docs: install
+	$(BIN)/python -m sphinx -b html -W --keep-going -n docs docs/_build/html $(if $(filter 1,$(EXECUTE)),-D nb_execution_mode=force)
+
 # Every compiled module built with AddressSanitizer and UndefinedBehaviorSanitizer, under the tests that run it. The tests
 # are copied: beside the sources they would import those. Leaks are not looked for: the interpreter leaks by itself.
 SANITIZED := build/sanitize
@@ -66,4 +71,4 @@ sanitize: install
 	  venv/bin/python -m pytest -p no:cacheprovider $(SANITIZE_TESTS) $(TEST_ARGS)
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist docs/_build docs/generated

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import ast
+import email
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import tempfile
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+import yaml
 
 import seerlab as sl
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "seerlab"
+# The build looks for meson, ninja and cython by name.
+BUILD_ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 # What each part may import of the others (widgets -> engine -> fast -> methods -> layers -> kernels; networks and measure are leaves).
 METHODS = {"drfmp", "encodings", "regularity", "scnn", "seernet", "spl"}
@@ -91,7 +99,7 @@ def wheel(tmp_path_factory):
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-build-isolation", "--no-deps",
          "--wheel-dir", str(out), str(ROOT)],
         check=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env=BUILD_ENVIRONMENT,
     )  # fmt: skip
     return next(out.glob("*.whl"))
 
@@ -113,19 +121,89 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     expected |= {f"seerlab/{path.relative_to(ROOT).as_posix()}" for path in notebooks}
     assert len(expected) > 20
     assert not expected - held
-    for module in (
-        "_simd",
-        "_encodings",
-        "_input_sparse_conv",
-        "_integer_conv",
-        "_masked_conv",
-        "_max_pool",
-        "_output_sparse_conv",
-        "_sign_predictor",
-        "_srmm",
-        "_winograd_conv",
-    ):
-        assert any(name.startswith(f"seerlab/kernels/{module}.") and name.endswith(".so") for name in held)
+    compiled = {path.stem for path in (ROOT / "ext").glob("*/_*.pyx")}
+    assert len(compiled) > 5
+    for module in compiled:
+        assert any(f"seerlab/kernels/{module}{suffix}" in held for suffix in EXTENSION_SUFFIXES)
+
+
+def test_the_wheel_says_what_it_needs_and_whose_it_is(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = {Path(name).name: name for name in archive.namelist() if ".dist-info/" in name}
+        metadata = email.message_from_bytes(archive.read(held["METADATA"]))
+        commands = archive.read(held["entry_points.txt"]).decode()
+    assert metadata["Version"] == sl.__version__
+    assert "LICENSE" in held
+    assert "seerlab=seerlab.cli:main" in commands.replace(" ", "")
+    needed = {re.split(r"[<>=!~ ;\[]", line, maxsplit=1)[0].lower() for line in metadata.get_all("Requires-Dist")}
+    imported = {
+        name.split(".")[0]
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    # Distributions whose modules have another name; and what comes with torch or is looked for and not needed.
+    modules = {"pil": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+    foreign = {modules.get(name.lower(), name.lower()) for name in imported - set(sys.stdlib_module_names)}
+    assert foreign - needed - {"", "seerlab", "traitlets", "cloudpickle", "dask"} == set()
+
+
+def test_nothing_in_the_wheel_names_the_machine_that_built_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        naming = [
+            (name, folder)
+            for name in archive.namelist()
+            for folder in {str(ROOT), sys.prefix, tempfile.gettempdir() + os.sep}
+            if folder.encode() in archive.read(name)
+        ]
+    assert not naming
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """The source distribution of the last commit."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("the sources are no checkout, of which alone a source distribution can be made")
+    out = tmp_path_factory.mktemp("sdist")
+    subprocess.run(
+        [sys.executable, "-c", f"import mesonpy; mesonpy.build_sdist({str(out)!r})"],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env=BUILD_ENVIRONMENT,
+    )
+    return next(out.glob("*.tar.gz"))
+
+
+def test_the_sdist_holds_what_a_build_and_its_tests_need(sdist):
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = subprocess.check_output(["git", "ls-tree", "-r", "--name-only", "HEAD"], cwd=ROOT, text=True).split("\n")
+    assert not set(filter(None, tracked)) - held
+    assert {"PKG-INFO", "pyproject.toml", "meson.build", "LICENSE", "CITATION.cff", "CHANGELOG.md"} <= held
+    strays = ("build/", "docs/_build", "docs/generated", ".venv", "__pycache__", ".so", ".pyc")
+    assert not [name for name in held if any(stray in f"{name}/" for stray in strays)]
+
+
+def test_the_five_papers_are_to_be_cited():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == sl.__version__
+    modules = [re.findall(r"seerlab\.(\w+)", paper["notes"]) for paper in citation["references"]]
+    assert sorted(name for names in modules for name in names) == sorted(METHODS)
+    for paper in citation["references"]:
+        assert paper["authors"]
+        assert ("doi" in paper) != ("arxiv.org" in paper.get("url", ""))
+
+
+def test_the_changelog_begins_with_this_version_or_what_will_follow_it():
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] in ("Unreleased", sl.__version__)
 
 
 def test_the_wheel_works_where_it_is_unpacked(wheel, tmp_path):

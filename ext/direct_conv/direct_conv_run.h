@@ -1,10 +1,10 @@
 // How one call is cut into chunks and spread over threads. Built for the baseline, with the Cython module.
 #pragma once
 
-#include <cstdlib>
 #include <cstring>
 
 #include "direct_conv.h"
+#include "memory.h"
 #include "parallel.h"
 
 namespace seerlab {
@@ -173,7 +173,7 @@ static bool direct_conv_run(int level, const DirectConv& c, Team team) {
   const int64_t line = 16, copied = layout.in_place ? 0 : layout.rows(c, smaller(largest, c.out_h)) * layout.columns * layout.pitch;
   const int64_t copy_floats = ceil_div(copied, line) * line, offset_floats = ceil_div(2 * layout.segments, line) * line;
   char* const scratch =
-      static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(offset_floats + team.threads * copy_floats) * 4));
+      static_cast<char*>(allocate_aligned(64, static_cast<size_t>(offset_floats + team.threads * copy_floats) * 4));
   if (scratch == nullptr) return false;
   int64_t* const offsets = reinterpret_cast<int64_t*>(scratch);
   float* const copies = reinterpret_cast<float*>(scratch) + offset_floats;
@@ -203,7 +203,7 @@ static bool direct_conv_run(int level, const DirectConv& c, Team team) {
     }
   };
   parallel_blocks(team, images * chunks * parts, 1, work);
-  std::free(scratch);
+  free_aligned(scratch);
   return true;
 }
 

@@ -9,11 +9,12 @@
 //              cache; columns are stored from top to bottom, so that consecutive elements touch the same outputs.
 // Instruction  the same source for each: `replay` is inlined into one function per instruction set. Products and sums
 // sets         are not fused (contraction is off), so that all of them give the same bits.
+#include "compiler.h"
 #include "encodings.h"
 
 #include <cstring>
 
-#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#if defined(__x86_64__) && SEERLAB_GNU
 #define SEERLAB_TARGET(isa) __attribute__((target(isa)))
 #else
 #define SEERLAB_TARGET(isa)
@@ -26,7 +27,24 @@ constexpr int64_t kLanes = 16;   // floats of the widest vector; narrower instru
 constexpr int64_t kBlock = 256;  // filters at a time: 3x3 weights and outputs are 18 KB; with 128 up to a fifth slower
 constexpr int64_t kGroup = 4;    // rows of one CPS pattern
 
+#if SEERLAB_GNU
 typedef float f32x16 __attribute__((vector_size(kLanes * sizeof(float))));
+
+// out += weight * value over whole vectors.
+SEERLAB_ALWAYS_INLINE void add_vectors(float* out, const float* weights, float value, int64_t whole) noexcept {
+  for (int64_t f = 0; f < whole; f += kLanes) {
+    f32x16 sum, weight;
+    std::memcpy(&sum, out + f, sizeof sum);
+    std::memcpy(&weight, weights + f, sizeof weight);
+    sum += weight * value;
+    std::memcpy(out + f, &sum, sizeof sum);
+  }
+}
+#else
+SEERLAB_ALWAYS_INLINE void add_vectors(float* out, const float* weights, float value, int64_t whole) noexcept {
+  for (int64_t f = 0; f < whole; ++f) out[f] += weights[f] * value;
+}
+#endif
 
 // Outputs that one element meets: `rows` rows of `strips` neighbours.
 struct Meeting {
@@ -37,7 +55,7 @@ struct Meeting {
 };
 
 // `m` by value: stores through `out` could otherwise change it, and it would be read again for every strip.
-__attribute__((always_inline)) inline void replay(const Meeting m, float value, int64_t filters) noexcept {
+SEERLAB_ALWAYS_INLINE void replay(const Meeting m, float value, int64_t filters) noexcept {
   const int64_t whole = filters / kLanes * kLanes;
   const float* row_weights = m.weights;
   float* row_out = m.out;
@@ -45,13 +63,7 @@ __attribute__((always_inline)) inline void replay(const Meeting m, float value, 
     const float* w = row_weights;
     float* o = row_out;
     for (int64_t e = 0; e < m.strips; ++e, w += m.weights_right, o += m.out_right) {
-      for (int64_t f = 0; f < whole; f += kLanes) {
-        f32x16 sum, weight;
-        std::memcpy(&sum, o + f, sizeof sum);
-        std::memcpy(&weight, w + f, sizeof weight);
-        sum += weight * value;
-        std::memcpy(o + f, &sum, sizeof sum);
-      }
+      add_vectors(o, w, value, whole);
       for (int64_t f = whole; f < filters; ++f) o[f] += w[f] * value;
     }
   }
@@ -99,7 +111,7 @@ struct GroupReader {  // positions column * rows + row, and groups of four rows 
 
   bool next(int64_t strip, int64_t* row, int64_t* local) noexcept {
     if (left == 0 && !begin()) return false;
-    *row = top + __builtin_ctz(left);
+    *row = top + lowest_bit(left);
     *local = form == kTaggedLocal ? column : column - strip * window.stride_w;
     left &= left - 1;
     return true;
@@ -217,7 +229,7 @@ bool convolve_zvc(int level, const Window& w, const Map& map, int64_t dilation_h
     const float* const end = values + value_count;
     for (int64_t word = 0; word * 32 < elements; ++word)
       for (uint32_t left = mask[word]; left; left &= left - 1, ++value) {
-        const int64_t element = word * 32 + __builtin_ctz(left);
+        const int64_t element = word * 32 + lowest_bit(left);
         if (element >= elements || value == end) return false;
         const int64_t c = element / plane, i = element % plane / map.width + map.top;
         const int64_t j = element % map.width + map.left;

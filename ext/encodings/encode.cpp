@@ -6,6 +6,7 @@
 // Loop order   channel > column in stored order (CPO, CPS) or strip (CSCC) > row.
 // Cost         columns are read with a stride, but one row's cache line serves 16 columns: the lines of all rows of a
 //              map (64 bytes each) stay in a 32 KB first-level cache up to 500 rows.
+#include "compiler.h"
 #include "encodings.h"
 
 #include <cstring>
@@ -80,7 +81,7 @@ inline int64_t write_group(T* index, int64_t prefix, unsigned set, int64_t count
     index[0] = static_cast<T>(prefix << kGroup | set);
     return count != 0;
   }
-  const int64_t upper = prefix + __builtin_ctz(set | 16u), lower = prefix + 31 - __builtin_clz(set | 1u);
+  const int64_t upper = prefix + lowest_bit(set | 16u), lower = prefix + highest_bit(set | 1u);
   index[0] = static_cast<T>(count > 2 ? ~prefix : upper);
   index[1] = static_cast<T>(count > 2 ? static_cast<int64_t>(set) : lower);
   return count > 2 ? 2 : count;

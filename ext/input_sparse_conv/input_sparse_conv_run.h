@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "compiler.h"
 #include "input_sparse_conv.h"
 
 namespace seerlab {
@@ -218,7 +219,7 @@ void add_passes(const Layout& l, const Chunk& chunk, int64_t filter, bool prefet
       for (int64_t turn = 0; turn < turns; ++turn) {
         for (int64_t group = 0; group < groups && share; ++group) {
           const float* line = next + group * group_step + turn * share * 16;
-          for (int64_t i = 0; i < share; ++i) __builtin_prefetch(line + i * 16, 0, 2);
+          for (int64_t i = 0; i < share; ++i) SEERLAB_PREFETCH(line + i * 16, 0, 2);
         }
         const int64_t image = turn / chunk.rows, row = turn % chunk.rows;
         const int64_t y = (chunk.row + row) * c.stride_h + r - c.padding_h;

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <cstdlib>
 
 #include "input_sparse_conv.h"
+#include "memory.h"
 #include "parallel.h"
 
 namespace seerlab {
@@ -39,7 +39,7 @@ static int64_t convolve_map(int level, const InputSparseConv& conv, const Team& 
   const InputSparseLevel& kernels = input_sparse_level(level);
   const Work needed = kernels.work(conv, team.threads);
   if (needed.items < 0) return -2;
-  char* scratch = static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(needed.scratch_bytes * team.threads)));
+  char* scratch = static_cast<char*>(allocate_aligned(64, static_cast<size_t>(needed.scratch_bytes * team.threads)));
   if (scratch == nullptr) return -1;
   std::atomic<int64_t> total{0};
   auto work = [&](int worker, int64_t begin, int64_t end) {
@@ -47,7 +47,7 @@ static int64_t convolve_map(int level, const InputSparseConv& conv, const Team& 
     total.fetch_add(kernels.convolve(conv, team.threads, own, begin, end), std::memory_order_relaxed);
   };
   parallel_blocks(team, needed.items, 1, work);
-  std::free(scratch);
+  free_aligned(scratch);
   return total.load();
 }
 

@@ -6,8 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+
+#include "memory.h"
 
 namespace seerlab {
 
@@ -148,7 +149,7 @@ static inline bool reserve(const MaskedConv& c, Scratch* s) noexcept {
                            outputs * 2, c.filter_block * c.tile_rows * 2, c.tile_rows * kTileColumns * 2};
   int64_t total = 0;
   for (int64_t size : sizes) total += ceil_div(size, kAlign) * kAlign;
-  char* at = static_cast<char*>(std::aligned_alloc(kAlign, static_cast<size_t>(total)));
+  char* at = static_cast<char*>(allocate_aligned(kAlign, static_cast<size_t>(total)));
   s->memory = at;
   if (at == nullptr) return false;
   char* parts[7];

@@ -317,7 +317,7 @@ bool masked_conv_avx2(const MaskedConv& c, int64_t start, int64_t stop) noexcept
     else
       planar_tile(c, tile, scratch);
   }
-  std::free(scratch.memory);
+  free_aligned(scratch.memory);
   return true;
 }
 

@@ -152,7 +152,7 @@ bool masked_conv_scalar(const MaskedConv& c, int64_t start, int64_t stop) noexce
     else
       planar_tile(c, tile, scratch);
   }
-  std::free(scratch.memory);
+  free_aligned(scratch.memory);
   return true;
 }
 

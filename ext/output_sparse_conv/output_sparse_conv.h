@@ -7,6 +7,7 @@
 
 #include <limits>
 
+#include "compiler.h"
 #include "masked_conv.h"
 #include "parallel.h"
 
@@ -96,7 +97,7 @@ static inline bool reserve(const OutputSparseConv& conv, SparseScratch* s) noexc
   };
   int64_t total = 0;
   for (int64_t size : sizes) total += ceil_div(size, kAlign) * kAlign;
-  char* at = static_cast<char*>(std::aligned_alloc(kAlign, static_cast<size_t>(total)));
+  char* at = static_cast<char*>(allocate_aligned(kAlign, static_cast<size_t>(total)));
   s->memory = at;
   if (at == nullptr) return false;
   char* parts[kParts];
@@ -291,7 +292,7 @@ static void compute_tile(const OutputSparseConv& conv, const Tile& t, const Spar
       const Group group = *at.group;
       if (far && at.group[1].filter != group.filter) {
         const float* ahead = weights + (group.filter + kAhead) * step;
-        for (int64_t i = 0; i < step; i += kVector) __builtin_prefetch(ahead + i, 0, 2);
+        for (int64_t i = 0; i < step; i += kVector) SEERLAB_PREFETCH(ahead + i, 0, 2);
       }
       Level::add_group(group, pass, at.start, weights + group.filter * step, at.sum);
       at.start += group.pairs + group.singles;
@@ -336,7 +337,7 @@ static bool compute_blocks(const OutputSparseConv& conv, int64_t start, int64_t 
   SparseScratch scratch;
   if (!reserve(conv, &scratch)) return false;
   for (int64_t block = start; block < stop; ++block) compute_tile<Level>(conv, tile_of(conv.conv, block), scratch);
-  std::free(scratch.memory);
+  free_aligned(scratch.memory);
   return true;
 }
 

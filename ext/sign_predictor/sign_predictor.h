@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../compiler/compiler.h"
+#include "../compiler/memory.h"
 #include "../parallel/parallel.h"
 
 namespace seerlab {

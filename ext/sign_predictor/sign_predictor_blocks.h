@@ -9,11 +9,7 @@
 // pixels): transform the input, multiply position by position, transform back, decide, write the words of the mask.
 
 // Per tile and 16 filters, a call would cost as much as the work.
-#if defined(__GNUC__)
-#define SEERLAB_INLINE static inline __attribute__((always_inline))
-#else
-#define SEERLAB_INLINE static inline
-#endif
+#define SEERLAB_INLINE static SEERLAB_ALWAYS_INLINE
 
 // One tile or pixel: where its codes and outputs are.
 struct Place {
@@ -549,7 +545,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
                            round_up(images * team.threads * static_cast<int64_t>(sizeof(Range)), kAlign)};
   int64_t total = 0;
   for (int64_t size : sizes) total += size;
-  char* const memory = static_cast<char*>(std::aligned_alloc(kAlign, static_cast<size_t>(total)));
+  char* const memory = static_cast<char*>(allocate_aligned(kAlign, static_cast<size_t>(total)));
   if (memory == nullptr) return kNoMemory;
   char* parts[6];
   char* next = memory;
@@ -584,7 +580,7 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
     epilogues[image] = prepare_epilogue(plan, quantisers[image], numbers + image * 4 * plan.lanes);
   }
   if (!finite) {
-    std::free(memory);
+    free_aligned(memory);
     return kNotFinite;
   }
   auto quantise = [&](int, int64_t begin, int64_t end) {
@@ -600,6 +596,6 @@ static int64_t predict(const PredictorLayer& layer, const PredictorCall& call, c
     for (int64_t i = begin; i < end; ++i) run_block(work, i, parts[1] + worker * plan.worker_bytes);
   };
   if (decides) parallel_blocks(team, plan.blocks * plan.splits, 1, predict_blocks);
-  std::free(memory);
+  free_aligned(memory);
   return kPredicted;
 }

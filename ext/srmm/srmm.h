@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "memory.h"
+
 namespace seerlab {
 
 // Partners of one tile: the mask of one tile row fits 64 bits, and a partner's number one byte.

@@ -28,7 +28,7 @@ static bool reserve(const Srmm& p, Scratch* s) noexcept {
   const int64_t results = p.shared_rows * p.tile * p.block_tiles;
   const size_t tile = p.copy ? aligned(p.tile * tile_step(p) * 4) : 0, sums = aligned((results + 16) * 4);
   const size_t list = aligned(results + kMaxTile), counts = aligned(p.shared_rows * p.block_tiles);
-  s->memory = std::aligned_alloc(64, tile + sums + list + counts);
+  s->memory = allocate_aligned(64, tile + sums + list + counts);
   if (s->memory == nullptr) return false;
   char* at = static_cast<char*>(s->memory);
   s->tile = reinterpret_cast<float*>(at);
@@ -96,7 +96,7 @@ static bool run_srmm(const Srmm& p, int64_t start, int64_t stop) noexcept {
   Scratch scratch;
   if (!reserve(p, &scratch)) return false;
   for (int64_t block = start; block < stop; ++block) run_block(p, block, scratch);
-  std::free(scratch.memory);
+  free_aligned(scratch.memory);
   return true;
 }
 
@@ -105,7 +105,7 @@ static bool run_srmm(const Srmm& p, int64_t start, int64_t stop) noexcept {
 
 static bool run_pruned(const PrunedProduct& p, int64_t start, int64_t stop) noexcept {
   const size_t tile = aligned(p.chunk * kTilePixels * 4), sums = aligned(p.rows * kTilePixels * 4);
-  void* memory = std::aligned_alloc(64, tile + sums);
+  void* memory = allocate_aligned(64, tile + sums);
   if (memory == nullptr) return false;
   float* const columns = static_cast<float*>(memory);
   float* const results = reinterpret_cast<float*>(static_cast<char*>(memory) + tile);
@@ -125,6 +125,6 @@ static bool run_pruned(const PrunedProduct& p, int64_t start, int64_t stop) noex
     for (int64_t row = 0; row < p.rows; ++row)
       std::memcpy(p.out + row * p.pixels + pixel, results + row * kTilePixels, static_cast<size_t>(width) * 4);
   }
-  std::free(memory);
+  free_aligned(memory);
   return true;
 }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "compiler.h"
+
 namespace seerlab {
 
 constexpr int64_t kTileSize = 4;    // outputs of a tile, each way

@@ -312,8 +312,8 @@ void few_row(const FewPass& pass) {
     const int channels = static_cast<int>(smaller(left, kSlice));
     for (int channel = 0; channel < channels; ++channel, g += 9 * kTapFilters) {
       if (ahead != 0) {  // all rows together fetch the taps that come next
-        __builtin_prefetch(g + ahead + kRow * kTapFilters, 0, 2);
-        if (kRow < 3) __builtin_prefetch(g + ahead + (kRow + 6) * kTapFilters, 0, 2);
+        SEERLAB_PREFETCH(g + ahead + kRow * kTapFilters, 0, 2);
+        if (kRow < 3) SEERLAB_PREFETCH(g + ahead + (kRow + 6) * kTapFilters, 0, 2);
       }
       const auto meet = [&](int j, Vector weights) {
         const float* values = (j == kLastPoint ? v_last : v) + j * step + channel;
@@ -447,7 +447,7 @@ class InputAhead {
       const int64_t column = c_.columns.start(place_.column) - c_.padding_w + 2 + pixel_ % 4;
       if (row >= 0 && row < c_.height && column >= 0 && column < c_.width) {
         const float* x = c_.x + place_.image * c_.x_image + row * c_.x_row + column * c_.x_pixel;
-        for (int64_t channel = 0; channel < c_.channels; channel += kLineFloats) __builtin_prefetch(x + channel, 0, 2);
+        for (int64_t channel = 0; channel < c_.channels; channel += kLineFloats) SEERLAB_PREFETCH(x + channel, 0, 2);
       }
       if (++pixel_ < 16) continue;
       pixel_ = 0;
@@ -474,7 +474,7 @@ class OutputAhead {
       for (int64_t row = top; row < top + kTileSize && row + step_ <= c_.out_h; row += step_)
         for (int64_t column = left; column < left + kTileSize && column + step_ <= c_.out_w; column += step_) {
           float* out = c_.out + place_.image * c_.out_image + row / step_ * c_.out_row + column / step_ * c_.out_pixel;
-          for (int64_t i = 0; i < filters_; i += kLineFloats) __builtin_prefetch(out + filter_ + i, 1, 3);
+          for (int64_t i = 0; i < filters_; i += kLineFloats) SEERLAB_PREFETCH(out + filter_ + i, 1, 3);
         }
     }
   }

@@ -1,9 +1,9 @@
 // How one call is cut into blocks and spread over threads. Built for the baseline, with the Cython module.
 #pragma once
 
-#include <cstdlib>
 #include <cstring>
 
+#include "memory.h"
 #include "parallel.h"
 #include "winograd_conv.h"
 
@@ -68,7 +68,7 @@ static bool winograd_conv_run(int level, WinogradConv conv, Team team) {
   const int64_t v_floats = kPositions * v_position, m_floats = largest * kProducts;
   const int64_t workers = team.threads, zeros_floats = slices * kSlice;
   const int64_t floats = by_tiles ? workers * (v_floats + m_floats) : v_floats + workers * m_floats;
-  float* const scratch = static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(floats + zeros_floats) * 4));
+  float* const scratch = static_cast<float*>(allocate_aligned(64, static_cast<size_t>(floats + zeros_floats) * 4));
   if (scratch == nullptr) return false;
   float *const zeros = scratch, *const vs = zeros + zeros_floats, *const ms = vs + (by_tiles ? workers : 1) * v_floats;
   std::memset(zeros, 0, static_cast<size_t>(zeros_floats) * 4);
@@ -100,7 +100,7 @@ static bool winograd_conv_run(int level, WinogradConv conv, Team team) {
       parallel_blocks(team, parts, portion < 1 ? 1 : portion, multiply);
     }
   }
-  std::free(scratch);
+  free_aligned(scratch);
   return true;
 }
 

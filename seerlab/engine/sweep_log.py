@@ -6,12 +6,14 @@ meanwhile leaves at most a last line without its end, which the next one takes a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from .sweep_methods import Figures
 from .sweep_tasks import Task, digest_of_text
@@ -57,21 +59,30 @@ class SweepLog:
         self.done: dict[str, Figures] = {}
         self._header = {"seerlab_sweep": FORMAT, **subject}
         self._file = -1
+        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
 
     def __enter__(self) -> SweepLog:
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            self._lock()
-            self._read()
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"another sweep is writing to {self.path}: wait for it, or choose another path") from None
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                self._read()
+            except BaseException:
+                os.close(self._file)
+                raise
         except BaseException:
-            os.close(self._file)
+            self._unlock()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)  # and with it the lock
+        os.close(self._file)
+        self._unlock()
 
     def append(self, task: Task, figures: Figures) -> None:
         """Write the figures of one finished task.
@@ -85,11 +96,10 @@ class SweepLog:
         self._write({**entry, "check": _check(entry)})
         self.done[task.key] = figures
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another sweep is writing to {self.path}: wait for it, or choose another path") from None
+    def _unlock(self) -> None:
+        with suppress(OSError):  # Windows removes no open file, and does so by itself afterwards
+            Path(self._lock.lock_file).unlink()  # while it is held: whoever waits notices, and makes a new one
+        self._lock.release()
 
     def _write(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode() + b"\n"

@@ -139,7 +139,12 @@ def _share(executor: Any) -> int:
     pool = isinstance(executor, futures.ThreadPoolExecutor | futures.ProcessPoolExecutor)
     if not pool or not isinstance(workers, int):
         return 1  # as dask itself reckons: one thread a task, and as many tasks as cores
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, _cores() // workers)
+
+
+def _cores() -> int:
+    """Cores that this process may use; only Linux says which of all those are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Fetch a published file once: resumable, checked, and safe when two processes want it together.
 
-The file arrives under FILE.part, which is locked while somebody writes it, and gets its name only after its hash was
-checked. Whatever interrupts the download leaves FILE.part alone, and the next call goes on from there.
+The file arrives under FILE.part, while FILE.lock is held, and gets its name only after its hash was checked. Whatever
+interrupts the download leaves FILE.part alone, and the next call goes on from there.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import os
@@ -17,10 +16,12 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
 
 CHUNK_BYTES = 1 << 18  # large enough to be fast, small enough that the bar moves on a slow line
 TIMEOUT_SECONDS = 30.0  # without a byte; a stalled line should end with a sentence, not hang a notebook
@@ -65,17 +66,18 @@ def fetch(url: str, sha256: str | None, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(error, target.parent) from error
-    with _locked(part) as file:
+    with _locked(target):
         if target.exists():  # another process finished it while this one waited for the lock
             return target
-        resumed = os.fstat(file.fileno()).st_size > 0
-        try:
-            _receive(url, file, target)
-            if resumed and not hash_matches(part, sha256):
-                raise _RestartNeeded
-        except _RestartNeeded:
-            file.truncate(0)
-            _receive(url, file, target)
+        with _appended(part) as file:
+            resumed = os.fstat(file.fileno()).st_size > 0
+            try:
+                _receive(url, file, target)
+                if resumed and not hash_matches(part, sha256):
+                    raise _RestartNeeded
+            except _RestartNeeded:
+                file.truncate(0)
+                _receive(url, file, target)
         if not hash_matches(part, sha256):
             found = file_hash(part)
             part.unlink()
@@ -99,35 +101,38 @@ def file_hash(path: Path) -> str:
 
 
 @contextmanager
-def _locked(part: Path) -> Iterator[IO[bytes]]:
-    """Open the part for appending while no other process or thread has it."""
-    while True:
-        try:
-            file = part.open("ab", buffering=0)
-        except OSError as error:
-            raise _unwritable(error, part) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _tell(f"waiting for another process that is downloading {part.name.removesuffix('.part')}")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            # The former owner may have renamed or removed what was opened here; then a new part has to be opened.
-            if _is_named(file, part):
-                try:
-                    yield file
-                finally:
-                    if os.fstat(file.fileno()).st_size == 0 and _is_named(file, part):
-                        part.unlink()  # nothing arrived: leave nothing behind
-                return
-
-
-def _is_named(file: IO[bytes], path: Path) -> bool:
-    """Tell whether an open file is still the one at `path`."""
+def _locked(target: Path) -> Iterator[None]:
+    """Keep every other process and thread from fetching the same file."""
+    name = target.with_name(target.name + ".lock")
+    lock = FileLock(name)
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+        lock.acquire(timeout=0)
+    except Timeout:
+        _tell(f"waiting for another process that is downloading {target.name}")
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(error, target) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file, and does so by itself afterwards
+            name.unlink()  # while it is held: whoever waits for it finds that it has no name any more, and makes a new one
+        lock.release()
+
+
+@contextmanager
+def _appended(part: Path) -> Iterator[IO[bytes]]:
+    """Open the part for appending; it is closed before it is renamed, as Windows wants it."""
+    try:
+        file = part.open("ab", buffering=0)
+    except OSError as error:
+        raise _unwritable(error, part) from error
+    try:
+        with file:
+            yield file
+    finally:
+        if part.stat().st_size == 0:
+            part.unlink()  # nothing arrived: leave nothing behind
 
 
 def _receive(url: str, file: IO[bytes], target: Path) -> None:
