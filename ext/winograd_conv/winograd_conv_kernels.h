@@ -198,7 +198,7 @@ void transform(const WinogradConv& c, const WinogradBlock& block, int64_t begin,
   for (int64_t tile = begin; tile < end; ++tile, place.next(c)) {
     if (block.few)
       for (int64_t line = tile * lines / block.tiles; line < (tile + 1) * lines / block.tiles; ++line)
-        __builtin_prefetch(c.taps + line * kTapFilters, 0, 2);
+        SEERLAB_PREFETCH(c.taps + line * kTapFilters, 0, 2);
     with_sizes(c, place, [&](auto rows, auto columns) {
       transform_tile<rows, columns>(c, block, place, ranks);
       if (block.few) scale_tile<rows, columns>(c, block, ranks);
