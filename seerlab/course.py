@@ -51,7 +51,7 @@ def assignment(source: Path) -> NotebookNode:
         For a solution without an exercise or without a check, or marks that do not pair.
     """
     jupytext = _jupytext()
-    notebook = jupytext.read(source)
+    notebook: NotebookNode = jupytext.read(source)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     marked: dict[str, set[str]] = {"exercise": set(), "check": set()}
     for number, cell in enumerate(notebook.cells):
@@ -146,7 +146,7 @@ def _write(notebook: NotebookNode, path: Path) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.validate(notebook)
-    nbformat.write(notebook, path, version=4)
+    nbformat.write(notebook, path, version=4)  # type: ignore[no-untyped-call]
     return path
 
 
