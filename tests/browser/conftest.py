@@ -7,7 +7,7 @@ import shutil
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.jupyterlab_server import jupyterlab
+from tests.browser.jupyterlab_server import end_kernels, jupyterlab
 
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -47,6 +47,14 @@ def folder(tmp_path_factory):
 def server(folder, tmp_path_factory):
     with jupyterlab(folder, tmp_path_factory.mktemp("jupyter")) as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def kernels_end_with_their_test(request):
+    address = request.getfixturevalue("server") if "server" in request.fixturenames else None
+    yield
+    if address is not None:
+        end_kernels(address)
 
 
 @pytest.fixture
