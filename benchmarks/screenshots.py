@@ -61,7 +61,7 @@ def show_one_output(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     while page.locator(CANVAS).get_attribute("data-level") != "pixel":
         page.keyboard.press("+")
-    expect(page.locator(".seer-mask .taps table")).to_have_count(2, timeout=START_MS)
+    expect(page.locator(".seer-mask .pixel .terms")).to_be_visible(timeout=START_MS)
 
 
 def turn_to(page: Page, title: str, complete: str) -> None:

@@ -440,6 +440,13 @@ def test_a_page_says_what_it_cannot_show_and_shows_what_comes_next(small):
     assert page_view(small, PREDICTORS_PAGE).layer.name == "first"
 
 
+def test_zooming_out_of_the_layer_turns_to_the_network_page(small):
+    assert small.view.outward == "Network"
+    small.view._receive(None, {"kind": "leave"}, [])
+    assert small._lab_pages.selected_index == NETWORK_PAGE
+    assert small.strip.selected == small.layer
+
+
 def test_layer_opened_on_the_network_page_is_shown_on_the_predict_page(small):
     turn_to(small, NETWORK_PAGE).strip._receive(None, {"kind": "open", "layer": "first"}, [])
     assert (small.layer, small._lab_pages.selected_index) == ("first", PREDICT_PAGE)
