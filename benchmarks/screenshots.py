@@ -60,7 +60,7 @@ def show_one_output(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     while page.locator(CANVAS).get_attribute("data-level") != "pixel":
         page.keyboard.press("+")
-    expect(page.locator(".seer-mask .taps table")).to_have_count(2, timeout=START_MS)
+    expect(page.locator(".seer-mask .pixel .terms")).to_be_visible(timeout=START_MS)
 
 
 def open_predictors(page: Page, folder: Path, name: str) -> None:

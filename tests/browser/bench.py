@@ -120,7 +120,7 @@ class Bench:
         )
 
 
-def benches(page, view_class, state, bench_class=Bench, *, width=1000):
+def benches(page, view_class, state, bench_class=Bench, *, width=1000, motion=True):
     """Open a view class's module in `page`; for a fixture: ``yield from benches(page, MaskView, {...})``.
 
     Parameters
@@ -134,11 +134,13 @@ def benches(page, view_class, state, bench_class=Bench, *, width=1000):
         Made with the page.
     width : int
         CSS pixels of the window, unless said otherwise when opened.
+    motion : bool
+        Whether the reader wants things to move, unless said otherwise when opened.
 
     Yields
     ------
     callable
-        ``opened(scheme="light", width=..., motion=False) -> bench``; with `motion`, pictures move from one zoom to the next. After the test there must have been no error on the page.
+        ``opened(scheme="light", width=..., motion=...) -> bench``. After the test there must have been no error on the page.
     """
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -153,7 +155,7 @@ def benches(page, view_class, state, bench_class=Bench, *, width=1000):
         body, kind = files[route.request.url.removeprefix(ADDRESS)]
         route.fulfill(body=body, content_type=kind)
 
-    def opened(scheme="light", width=width, motion=False):
+    def opened(scheme="light", width=width, motion=motion):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme, reduced_motion="no-preference" if motion else "reduce")
         page.route(f"{ADDRESS}**", serve)

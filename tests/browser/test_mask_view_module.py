@@ -89,7 +89,7 @@ class Bench(bare_page.Bench):
 @pytest.fixture
 def open_bench(page):
     state = {"bits": 4, "margin": 0, "channel": -1, "mode": "difference", "zoom": "mosaic", "probe": [], "outward": ""}
-    yield from bare_page.benches(page, MaskView, state, Bench)
+    yield from bare_page.benches(page, MaskView, state, Bench, motion=False)
 
 
 @pytest.fixture

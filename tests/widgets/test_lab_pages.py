@@ -309,3 +309,10 @@ def test_closing_a_lab_frees_networks_layers_views_and_threads():
     del lab, model, session
     gc.collect()
     assert [reference() for reference in dead] == [None] * len(dead)
+
+
+def test_zooming_out_of_the_layer_turns_to_the_network_page(small):
+    assert small.view.outward == "Network"
+    small.view._receive(None, {"kind": "leave"}, [])
+    assert small.page == "Network"
+    assert small.views["Network"].selected == small.layer
