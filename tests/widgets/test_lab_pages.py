@@ -309,3 +309,16 @@ def test_closing_a_lab_frees_networks_layers_views_and_threads():
     del lab, model, session
     gc.collect()
     assert [reference() for reference in dead] == [None] * len(dead)
+
+
+def test_an_unknown_layer_is_refused_by_name_and_the_lab_stays_as_it_is(small):
+    settle(small)
+    with pytest.raises(ValueError, match="unknown layer 'secnd'; did you mean 'second'"):
+        small.layer = "secnd"
+    assert small.layer == "second"
+    small._lab_controls.layer = "nowhere"
+    assert "unknown layer 'nowhere'" in small._lab_controls.error
+    assert small._lab_controls.layer == small.layer == "second"
+    small.layer = "first"
+    settle(small)
+    assert small.view.layer.name == "first"
