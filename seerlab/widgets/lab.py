@@ -395,6 +395,14 @@ class Lab(ipywidgets.VBox):
     def _lab_check_setting(self, proposal: Any) -> Any:
         return lab_settings.checked(proposal.trait.name, proposal.value)
 
+    @traitlets.validate("layer")
+    def _lab_check_layer(self, proposal: Any) -> str:
+        """Refuse a layer that the network on show does not have; where another network is on its way, its layers are not known yet."""
+        worker = getattr(self, "_lab_worker", None)
+        if worker is not None and self._lab_loader.kept(self.network, self.image) is worker.session:
+            worker.session.layer(proposal.value)
+        return str(proposal.value)
+
     @traitlets.validate("page")
     def _lab_check_page(self, proposal: Any) -> str:
         return choose("page", proposal.value, self._lab_titles)

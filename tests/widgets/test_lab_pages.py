@@ -316,3 +316,16 @@ def test_zooming_out_of_the_layer_turns_to_the_network_page(small):
     small.view._receive(None, {"kind": "leave"}, [])
     assert small.page == "Network"
     assert small.views["Network"].selected == small.layer
+
+
+def test_an_unknown_layer_is_refused_by_name_and_the_lab_stays_as_it_is(small):
+    settle(small)
+    with pytest.raises(ValueError, match="unknown layer 'secnd'; did you mean 'second'"):
+        small.layer = "secnd"
+    assert small.layer == "second"
+    small._lab_controls.layer = "nowhere"
+    assert "unknown layer 'nowhere'" in small._lab_controls.error
+    assert small._lab_controls.layer == small.layer == "second"
+    small.layer = "first"
+    settle(small)
+    assert small.view.layer.name == "first"
