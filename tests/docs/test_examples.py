@@ -24,17 +24,17 @@ def test_the_pages_with_examples_are_found():
     assert {"index.md", "tutorial.md", "howto/own_model.md", "howto/accelerate.md"} <= set(PAGES)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_examples_run(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", PAGES)
+def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = (DOCS / name).read_text(encoding="utf-8")
     names = {"__name__": "__main__"}
     try:
         for block in BLOCK.finditer(text):
             if block["comment"] is None:
                 line = text.count("\n", 0, block.start("code"))
                 # Empty lines in front: an error names the line of the page.
-                exec(compile("\n" * line + block["code"], str(DOCS / page), "exec"), names)
+                exec(compile("\n" * line + block["code"], str(DOCS / name), "exec"), names)
     finally:
         for value in names.values():
             if isinstance(value, ipywidgets.Widget):
