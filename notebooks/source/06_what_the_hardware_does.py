@@ -134,8 +134,8 @@ chart
 heavy = roofline[roofline["operations per byte"] > ridge]
 say(
     f"{len(heavy)} of {len(roofline)} layers lie right of the ridge at {ridge:.0f} operations per byte: arithmetic limits them, and there leaving out work *can* save time. Leave out nine of ten multiplications while all bytes still move, and "
-    f"the same layers have a tenth of the operations per byte: then {int((roofline['operations per byte'] / 10 > ridge).sum())} are still limited by arithmetic. **The sparser a layer, the more it is memory that it waits for.** "
-    "That is the first reason why the factor of the claim is not reached."
+    f"the same layers have a tenth of the operations per byte: then {int((roofline['operations per byte'] / 10 > ridge).sum())} are still limited by arithmetic. **The sparser a layer, the nearer "
+    "it comes to waiting for memory, where leaving out more work saves nothing.** That is one reason why the factor of the claim is not reached."
 )
 
 # %% [markdown]
@@ -222,7 +222,7 @@ pays.style.format("{:.2f}", subset=pays.columns[1:].tolist()).format("{:.0%}", s
 top = pays.loc[pays["claimed"].idxmax()]
 say(
     f"At `{top['layer']}` {1 - top['computed, d']:.0%} of the outputs are skipped. The claim of 6.1 says {top['claimed']:.1f} times; measured, with everything included, it is **{top['measured']:.2f} times** the speed of the best dense way. Predicting alone takes "
-    f"{top['predicting, ms'] / top['best dense, ms']:.0%} of the dense time. A reading note of SeerNet reports end-to-end gains of 22.2 to 40.1 % on CPUs: of that size, not of 5 times."
+    f"{top['predicting, ms'] / top['best dense, ms']:.0%} of the dense time. A reading note of SeerNet reports end-to-end gains of 22.2 to 40.1 % on CPUs: gains of a part, not of a multiple."
 )
 
 # %% [markdown]
