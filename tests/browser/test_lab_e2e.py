@@ -47,7 +47,7 @@ def errors(page: Page):
 def run_all(page: Page, server: str, name: str) -> None:
     """Open a notebook and run it from the menu, after ending the kernels of earlier tests."""
     for session in page.request.get(f"{server}/api/sessions").json():
-        page.request.delete(f"{server}/api/sessions/{session['id']}")
+        assert page.request.delete(f"{server}/api/sessions/{session['id']}").ok
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.goto(f"{server}/lab/tree/{name}?reset", timeout=START_MS)
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=START_MS)
