@@ -76,8 +76,10 @@ def idle(page: Page) -> None:
 
 def start_once(page: Page, address: str, later: bool) -> tuple[float, float]:
     """Milliseconds from running the cell to the first frame, and of the import, in a kernel of its own."""
+    page.goto("about:blank")  # a page that is open would ask for another kernel
     for session in page.request.get(f"{address}/api/sessions").json():
-        page.request.delete(f"{address}/api/sessions/{session['id']}")
+        if not page.request.delete(f"{address}/api/sessions/{session['id']}").ok:
+            raise RuntimeError("the kernel before could not be ended: this one would not be fresh")
     page.goto(f"{address}/lab/tree/lab.ipynb?reset", timeout=START_MS)
     idle(page)
     page.locator(".jp-Notebook .jp-CodeCell").nth(1).wait_for(timeout=START_MS)
