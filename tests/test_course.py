@@ -135,10 +135,13 @@ def nbgrader(tmp_path):
     if elsewhere is None and importlib.util.find_spec("nbgrader") is None:
         pytest.skip("nbgrader is not installed, nor does SEERLAB_NBGRADER name a folder that holds it")
     course.write_course(tmp_path)
-    for unwanted in ("01", "02", "03", "04", "05", "06", "07", "08"):
-        for folder in (*tmp_path.glob(f"source/{unwanted}*"), *tmp_path.glob(f"release/{unwanted}*")):
-            shutil.rmtree(folder)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (elsewhere, os.environ.get("PYTHONPATH"))))}
+    for source in SOURCES[1:]:  # one is enough to show it
+        for version in ("source", "release"):
+            shutil.rmtree(tmp_path / version / source.stem)
+    environment = dict(os.environ)
+    if elsewhere:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (elsewhere, os.environ.get("PYTHONPATH"))))
+        environment["PATH"] = os.pathsep.join((str(Path(elsewhere, "bin")), os.environ["PATH"]))  # it calls alembic
 
     def run(*words):
         done = subprocess.run(
