@@ -90,6 +90,11 @@ class EpsilonStudy:
         """Number of pictures, N."""
         return len(self._pictures)
 
+    @property
+    def x(self) -> Tensor:
+        """The pictures, shape (N, C, H, W)."""
+        return self._pictures
+
     def check(self, epsilon: float, mode: str, picture: int, selected: tuple[int, ...] = ()) -> None:
         """Refuse what cannot be run.
 
