@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anywidget
+
 from ._computed import ComputedView
 
 # Traits of every widget, which a page without a kernel has no use for.
@@ -45,14 +47,27 @@ class Blobs:
         return iter(self._texts)
 
 
+@dataclass(frozen=True)
+class Front:
+    """The browser's half of a widget: name, ES module and style sheet."""
+
+    name: str
+    script: str
+    style: str
+
+
+def front_of(widget: anywidget.AnyWidget) -> Front:
+    """Take the browser's half of a widget that is there; of a class alone anywidget hides it."""
+    return Front(type(widget).__name__, str(widget._esm), str(widget._css))
+
+
 @dataclass
 class Recording:
     """What one view said.
 
     Attributes
     ----------
-    kind : type
-        The view's class.
+    front : Front
     state : dict
         Values of its traits at the first setting.
     axes : dict of str to list
@@ -61,7 +76,7 @@ class Recording:
         By the numbers of the values along `axes`, joined by `KEY_SEPARATOR`: the messages, each with the numbers of its blobs.
     """
 
-    kind: type[ComputedView[Any, Any]]
+    front: Front
     state: dict[str, Any]
     axes: dict[str, list[Any]]
     plays: dict[str, list[tuple[dict[str, Any], list[int]]]] = field(default_factory=dict)
@@ -75,7 +90,7 @@ class Recording:
 
     def content(self) -> dict[str, Any]:
         """As it is written to the page."""
-        return {"module": self.kind.__name__, "state": self.state, "axes": self.axes, "plays": self.plays}
+        return {"module": self.front.name, "state": self.state, "axes": self.axes, "plays": self.plays}
 
 
 def record(
@@ -120,7 +135,7 @@ def record(
     for values in settings:
         view._compute_now(**values)
         if recording is None:
-            recording = Recording(type(view), _state(view), {name: [] for name in values})
+            recording = Recording(front_of(view), _state(view), {name: [] for name in values})
         at = [values[name] for name in measured]
         if at != rested and hasattr(view, CLOCK):
             getattr(view, CLOCK).wait_idle()

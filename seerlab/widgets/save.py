@@ -30,7 +30,7 @@ from .network_strip import NetworkStrip
 from .network_view import session_study
 from .pages import layer_title
 from .predictor_view import PredictorView
-from .recording import Blobs, Recording, clean, record
+from .recording import Blobs, Recording, clean, front_of, record
 from .saved_page import Part, check_file, write_page
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def save_view(view: ComputedView[Any, Any], file: Any, *, progress: bool = True,
     """Save one view as a page; see `ComputedView.save`."""
     path = check_file(file)
     values = default_axes(view)
-    refuse_unknown(f"{type(view).__name__}.save", axes, ("file", "progress", *values))
+    unknown = {name: given for name, given in axes.items() if name not in values}
+    refuse_unknown(f"{type(view).__name__}.save", unknown, ("file", "progress", *values))
     values |= {name: list(given) for name, given in axes.items()}
     blobs = Blobs()
     twin = _twin(view)
@@ -148,9 +149,13 @@ def _record(
     settings: Sequence[Mapping[str, Any]],
     blobs: Blobs,
     bar: Any,
+    *,
+    times: bool = True,
     seen: Callable[[Mapping[str, Any]], object] = lambda _values: None,
 ) -> Recording:
     measured = next((names for kind, names in MEASURED.items() if isinstance(view, kind)), ())
+    if isinstance(view, EncodingView) and not times:
+        measured = ()
 
     def recorded(values: Mapping[str, Any]) -> None:
         seen(values)
@@ -182,12 +187,14 @@ def save_lab(lab: Lab, file: Any, *, margins: Sequence[int], times: bool, progre
                     panels.append(panel.render(session, views[PREDICT].figures, timings, measuring=False))
 
                 seen = {"seen": draw_panel} if title == PREDICT else {}
-                recording = _record(view, settings[title], blobs, bar, **seen)
+                recording = _record(view, settings[title], blobs, bar, times=times, **seen)
                 parts.append(Part(title, recording, dict(zip(recording.plays, panels, strict=False))))
     finally:
         for view in views.values():
             view.close()
-    return write_page(path, layer_title(session, name), parts, blobs, _controls(lab, session, name))
+    return write_page(
+        path, layer_title(session, name), parts, blobs, (front_of(lab._lab_controls), _controls(lab, session, name))
+    )
 
 
 def _views(lab: Lab, session: Session, name: str) -> dict[str, ComputedView[Any, Any]]:

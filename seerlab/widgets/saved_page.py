@@ -11,15 +11,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import torch
 
 from seerlab.measure.machine import machine
 
 from ._assets import STATIC
-from .controls import Controls
 from .panel import threads
-from .recording import Blobs, Recording, packed_json
+from .recording import Blobs, Front, Recording, packed_json
 
 SUFFIXES = (".html", ".htm")
 # Traits whose values lie along a slider: what was not recorded goes to the next value that was.
@@ -68,7 +66,7 @@ def check_file(file: Any) -> Path:
 
 
 def write_page(
-    path: Path, title: str, parts: Sequence[Part], blobs: Blobs, controls: Mapping[str, Any] | None = None
+    path: Path, title: str, parts: Sequence[Part], blobs: Blobs, controls: tuple[Front, Mapping[str, Any]] | None = None
 ) -> Path:
     """Write the page beside its place, and move it there when it is whole.
 
@@ -79,23 +77,23 @@ def write_page(
     title : str
     parts : sequence of Part
     blobs : Blobs
-    controls : mapping, optional
-        State of the lab's controls; without it the views stand alone.
+    controls : tuple of Front and mapping, optional
+        The lab's controls with their state; without them the views stand alone.
 
     Returns
     -------
     Path
         `path`.
     """
-    kinds: dict[str, type[anywidget.AnyWidget]] = {part.recording.kind.__name__: part.recording.kind for part in parts}
+    fronts = dict.fromkeys(part.recording.front for part in parts)
     if controls is not None:
-        kinds[Controls.__name__] = Controls
+        fronts[controls[0]] = None
     content = {
         "views": [{"title": part.title, "panel": part.panel, **part.recording.content()} for part in parts],
-        "controls": controls,
+        "controls": None if controls is None else controls[1],
         "steps": STEPS,
     }
-    html = _html(title, list(kinds.values()), content, blobs)
+    html = _html(title, list(fronts), content, blobs)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -108,11 +106,11 @@ def write_page(
     return path
 
 
-def _html(title: str, kinds: Sequence[type[anywidget.AnyWidget]], content: Mapping[str, Any], blobs: Blobs) -> str:
+def _html(title: str, fronts: Sequence[Front], content: Mapping[str, Any], blobs: Blobs) -> str:
     about = machine()
     packages = f"seerlab {about['seerlab']} and torch {about['torch']}"
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {packages}, {threads(torch.get_num_threads())} of {about['processor']}"
-    styles = dict.fromkeys([*(str(kind._css) for kind in kinds), (STATIC / "replay.css").read_text(encoding="utf-8")])
+    styles = dict.fromkeys([*(front.style for front in fronts), (STATIC / "replay.css").read_text(encoding="utf-8")])
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f"<title>{escape(title)}</title>",
@@ -125,8 +123,8 @@ def _html(title: str, kinds: Sequence[type[anywidget.AnyWidget]], content: Mappi
         f"<script>{_inline((STATIC / 'replay.js').read_text(encoding='utf-8'))}</script>",
         # Each module keeps its names to itself, but for the one that is needed.
         *(
-            f'<script type="module">{_inline(str(kind._esm))}\nseerlab.modules.set("{kind.__name__}", render);</script>'
-            for kind in kinds
+            f'<script type="module">{_inline(front.script)}\nseerlab.modules.set("{front.name}", render);</script>'
+            for front in fronts
         ),
         *(
             f'<script type="text/plain" data-blob="{number}"{" data-packed" * packed}>{text}</script>'

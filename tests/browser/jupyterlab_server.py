@@ -1,4 +1,4 @@
-"""A JupyterLab of one's own for a test or a benchmark: free port, no token, nothing of the user's settings."""
+"""A JupyterLab, Notebook or Voila of one's own for a test or a benchmark: free port, no token, nothing of the user's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SETTINGS = {
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
 ATTEMPTS, ATTEMPT_S = 600, 0.1  # a minute, on a machine that is busy with other tests
-READY = re.compile(r"(http://127\.0\.0\.1:\d+)/lab")
+READY = re.compile(r"(http://127\.0\.0\.1:\d+)/")
 
 
 def write_notebook(path: Path, *cells: str) -> None:
@@ -63,24 +63,46 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
     str
         Address, without a slash at the end.
     """
+    folders = _settings(private, theme)
+    options = ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}", *folders]
+    with _running("jupyterlab", options, private, notebooks) as address:
+        yield address
+
+
+@contextmanager
+def notebook7(notebooks: Path, private: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
+    """Run a Jupyter Notebook 7 over a folder of notebooks; parameters and address as `jupyterlab`."""
+    folders = _settings(private, theme)
+    options = ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}", *folders]
+    with _running("notebook", options, private, notebooks) as address:
+        yield address
+
+
+@contextmanager
+def voila(notebook: Path, private: Path, theme: str = "light") -> Iterator[str]:
+    """Run Voila on one notebook, whose page is the address itself; otherwise as `jupyterlab`."""
+    with _running("voila", [str(notebook), f"--theme={theme}"], private, notebook.parent) as address:
+        yield address
+
+
+def _settings(private: Path, theme: str) -> list[str]:
+    """Write the settings of the page; return the options that say where they are."""
     for name, value in (SETTINGS | {"@jupyterlab/apputils-extension/themes": {"theme": theme}}).items():
         file = private / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={_free_port()}",
-    ]
-    command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}"]
-    command += [
+    return [
         f"--LabApp.user_settings_dir={private / 'settings'}",
         f"--LabApp.workspaces_dir={private / 'workspaces'}",
     ]
+
+
+@contextmanager
+def _running(program: str, options: Sequence[str], private: Path, folder: Path) -> Iterator[str]:
+    """Run a server until the block ends; yield its address."""
+    command = [sys.executable, "-m", program, "--no-browser", "--ip=127.0.0.1", f"--port={_free_port()}", *options]
+    if program != "voila":  # which has no such question
+        command.append("--allow-root")
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(private / "config"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
@@ -88,7 +110,7 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
         "IPYTHONDIR": str(private / "ipython"),
     }
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=notebooks
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
     ) as server:
         log = _Log(server, private / "server.log")
         try:
@@ -121,7 +143,7 @@ class _Log(threading.Thread):
         """Wait until the server says where it is."""
         found = self._found.get()
         if found is None:
-            raise RuntimeError("JupyterLab did not start:\n" + self._file.read_text(encoding="utf-8"))
+            raise RuntimeError("the server did not start:\n" + self._file.read_text(encoding="utf-8"))
         return found
 
 
@@ -133,8 +155,8 @@ def _wait_listening(server: subprocess.Popen[str], address: str) -> None:
             if client.connect_ex((host, int(port))) == 0:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
-            raise RuntimeError(f"JupyterLab ended with {server.wait(ATTEMPT_S)}")
-    raise RuntimeError(f"JupyterLab does not listen at {address}")
+            raise RuntimeError(f"the server ended with {server.wait(ATTEMPT_S)}")
+    raise RuntimeError(f"nothing listens at {address}")
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@
 
 globalThis.seerlab = (() => {
 	const modules = new Map();
+	const views = []; // models of the views, for tests and for the console
 	const blobs = new Map();
 	const find = (selector, root = document) => root.querySelector(selector);
 	const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -71,6 +72,7 @@ globalThis.seerlab = (() => {
 		const state = { ...view.state };
 		const settled = Object.fromEntries(names.map((name) => [name, state[name]]));
 		let [turn, seq] = [0, 0];
+		let after = () => {};
 		const key = (values) => names.map((name) => view.axes[name].findIndex((v) => same(v, values[name]))).join("/");
 		const recorded = (values) => key(values) in view.plays;
 
@@ -79,7 +81,10 @@ globalThis.seerlab = (() => {
 			const now = key(settled);
 			const messages = await Promise.all(view.plays[now].map(async ([content, numbers]) => [content, await Promise.all(numbers.map(blob))]));
 			if (mine !== turn) return; // overtaken
-			for (const [content, buffers] of messages) model.emit("msg:custom", content.kind === "frame" ? { ...content, seq: ++seq, busy: false } : content, buffers);
+			const [frames, rest] = [true, false].map((wanted) => messages.filter(([content]) => (content.kind === "frame") === wanted));
+			// What follows a frame may speak of it, so it waits until the frame is drawn.
+			after = () => rest.forEach(([content, buffers]) => model.emit("msg:custom", content, buffers));
+			for (const [content, buffers] of frames) model.emit("msg:custom", { ...content, seq: ++seq, busy: false }, buffers);
 			shown(view.panel[now]);
 		}
 
@@ -114,6 +119,10 @@ globalThis.seerlab = (() => {
 			},
 			asked(message) {
 				if (message.kind === "ready") play();
+				else if (message.kind === "drawn") {
+					if (message.seq === seq) after();
+					after = () => {};
+				}
 				else if (message.kind === "open") opened(message.layer);
 				// An answer without sums: there is nothing to compute them from.
 				else if (message.id !== undefined) setTimeout(() => model.emit("msg:custom", { kind: message.kind, id: message.id }, []));
@@ -167,23 +176,24 @@ globalThis.seerlab = (() => {
 	};
 
 	async function start() {
-		const { views, controls, steps } = JSON.parse(new TextDecoder().decode(await decoded(find("#recording").textContent, true)));
+		const { views: parts, controls, steps } = JSON.parse(new TextDecoder().decode(await decoded(find("#recording").textContent, true)));
 		const status = find("header [role=status]");
 		const say = (text) => (status.textContent = text);
-		find("header ul").append(...views.map((view) => make("li", {}, list(view))));
+		find("header ul").append(...parts.map((view) => make("li", {}, list(view))));
 		const main = find("main");
 		main.className = controls ? "seerlab-lab" : "";
-		const panes = views.map((view) => {
+		const panes = parts.map((view) => {
 			const place = make("div", { class: "seerlab-view" });
 			const panel = make("div", { class: "widget-html-content" });
 			const beside = Object.keys(view.panel).length > 0;
 			const pane = beside ? make("div", { class: "seerlab-body" }, place, make("div", { class: "seerlab-panel" }, panel)) : make("div", {}, place);
 			const show = (html) => html !== undefined && (panel.innerHTML = html);
 			const model = makePlayer(view, steps, say, (layer) => open(layer), show);
+			views.push(model);
 			const draw = () => modules.get(view.module)({ model, el: place });
 			return { view, pane: make("section", {}, pane), model, draw, drawn: false };
 		});
-		const tabs = makeTabs(views.map((view) => view.title), panes.map(({ pane }) => pane), (i) => {
+		const tabs = makeTabs(parts.map((view) => view.title), panes.map(({ pane }) => pane), (i) => {
 			if (!panes[i].drawn) panes[i].draw();
 			panes[i].drawn = true;
 		});
@@ -198,7 +208,7 @@ globalThis.seerlab = (() => {
 			link([model, ...panes.filter(({ view }) => ["MaskView", "PredictorView"].includes(view.module)).map((pane) => pane.model)]);
 			modules.get("Controls")({ model, el: place });
 		}
-		if (views.length > 1) main.append(tabs.list);
+		if (parts.length > 1) main.append(tabs.list);
 		main.append(...panes.map(({ pane }) => pane));
 		tabs.select(0);
 	}
@@ -218,5 +228,5 @@ globalThis.seerlab = (() => {
 		}
 	}
 
-	return { modules, start };
+	return { modules, start, views };
 })();
