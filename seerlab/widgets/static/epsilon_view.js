@@ -192,13 +192,24 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		const comes = Number.isFinite(now) && now >= 0 && model.get("mode") === frame.mode && model.get("picture") === frame.picture;
 		run = !comes || now === frame.epsilon;
 		epsilon = run ? frame.epsilon : now;
-		states = run ? frame.states : Uint8Array.from(base.sizes, (size, i) => within(size, now, frame.mode) + 2 * base.zero[i]);
+		states = run ? frame.states : firstLook(epsilon, frame.mode);
 		if (run) [waiting, waitTimer] = [false, clearTimeout(waitTimer)];
 		else waitTimer ||= setTimeout(() => {
 			waiting = true;
 			view.schedule();
 		}, OPEN_AFTER);
 	}
+
+	function firstLook(epsilon, mode) {
+		const key = `${base.key} ${epsilon}`;
+		if (look.key === key) return look.states;
+		const { sizes, zero } = base;
+		const found = new Uint8Array(base.total);
+		for (let i = 0; i < found.length; i++) found[i] = within(sizes[i], epsilon, mode) + 2 * zero[i];
+		look = { key, states: found };
+		return found;
+	}
+	let look = { key: "", states: null };
 
 	/* Epsilon moved: look at once; the kernel's run follows. */
 	function moved() {
