@@ -25,9 +25,8 @@ CANVAS = "canvas[role=img][data-frame]"
 HEIGHT = 1500  # a cell taller than the notebook would be cut by the status bar
 # Tab of the lab: name of the file, and what the page says when all of it is there.
 PAGES = {
-    "Maps": ("epsilon", r"^(?!.*the curve follows).*Loads saved"),
-    "Predictors": ("predictors", r"^(?!.*filling in).*SeerNet"),
-    "Weights": ("weights", "dense bits"),
+    "Epsilon": ("epsilon", r"^(?!.*the curve follows).*Loads saved"),
+    "Granularity": ("weights", "dense bits"),
     "Network": ("network", r"(?<!of )\b8 layers"),
 }
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -62,6 +61,16 @@ def show_one_output(page: Page) -> None:
     while page.locator(CANVAS).get_attribute("data-level") != "pixel":
         page.keyboard.press("+")
     expect(page.locator(".seer-mask .taps table")).to_have_count(2, timeout=START_MS)
+
+
+def open_predictors(page: Page, folder: Path, name: str) -> None:
+    """Open the chart of predictors below the mask, picture it alone, and close it."""
+    fold = page.get_by_role("button", name=re.compile("SPL beside SeerNet"))
+    fold.click()
+    chart = page.locator(".seerlab-predict .seer").last
+    expect(chart).to_contain_text(re.compile(r"^(?!.*filling in).*SeerNet", re.DOTALL), timeout=START_MS)
+    chart.screenshot(path=folder / f"predictors_{name}.png")
+    fold.click()
 
 
 def turn_to(page: Page, title: str, complete: str) -> None:
@@ -101,6 +110,7 @@ def main() -> None:
                 save(page, arguments.folder / f"lab_{name}.png")
                 show_one_output(page)
                 save(page, arguments.folder / f"output_{name}.png")
+                open_predictors(page, arguments.folder, name)
                 for title, (file, complete) in PAGES.items():
                     turn_to(page, title, complete)
                     save(page, arguments.folder / f"{file}_{name}.png")

@@ -111,6 +111,14 @@ class CallNames:
 class OperatorMode(TorchDispatchMode):
     """Hand every operator of the ``with`` block to `on_call`, which runs it or something in its place."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave torch's compiler alone: to keep it out, torch would load all of it first, which takes a second.
+
+        Nothing here is ever compiled. Older versions of torch do not ask.
+        """
+        return False
+
     def on_call(self, packet: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator. `packet` is it without its overload, `func` with it."""
         raise NotImplementedError

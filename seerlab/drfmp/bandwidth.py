@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from .network import DrfmpNetwork, apply, megabits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH = 16  # pictures at once: some hundred megabytes of maps at 224 x 224
 
@@ -112,6 +114,8 @@ class Traffic:
 
     def to_frame(self) -> pd.DataFrame:
         """A row per layer: values and multiply-adds of one picture, then shares (0..1) over all pictures."""
+        import pandas as pd
+
         return pd.DataFrame(
             {
                 "layer": row.layer,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -13,6 +12,9 @@ from seerlab.evaluation import BATCH, LabelledImages, evaluate
 
 from .network import apply
 from .rule import as_epsilon
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def sweep(
@@ -78,4 +80,6 @@ def sweep(
                     **network.summary(),
                 }
             )
+    import pandas as pd
+
     return pd.DataFrame(rows)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 from torch import Tensor, nn
 
 from seerlab.evaluation import LabelledImages, evaluate
 from seerlab.measure import Interrupted
 from seerlab.operators import plain_mode
 from seerlab.regularity.granularity import WeightMask
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CURVE_COLUMNS = ("granularity", "density", "top1")
 
@@ -133,6 +135,8 @@ def accuracy_source(given: Any, shape: tuple[int, ...]) -> AccuracySource | None
     """
     if given is None:
         return None
+    import pandas as pd
+
     if isinstance(given, pd.DataFrame):
         return Curve(given)
     if isinstance(given, tuple) and len(given) == 3 and isinstance(given[0], nn.Module):

@@ -10,9 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -23,6 +22,9 @@ from seerlab.operators import plain_mode
 
 from .network_times import Choice, WayTimes, estimated_choice, measured_choice, way_times
 from .session import choose
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BITS = 4  # the width at which SeerNet's authors report their networks
 PRUNE_RATIO = 0.8  # the one that SPL's figures are compared at
@@ -242,6 +244,8 @@ class NetworkStudy:
 
     def to_frame(self) -> pd.DataFrame:
         """A row per layer with what is known by now; shares 0..1, bytes of float32, times in ms."""
+        import pandas as pd
+
         return pd.DataFrame([self.row(plan) for plan in self.plans])
 
     def row(self, plan: LayerPlan) -> dict[str, Any]:

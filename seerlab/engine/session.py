@@ -6,10 +6,11 @@ going back to the former picture costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from seerlab import networks, seernet
 from seerlab.layers import ConvLayer, LayerDict, conv_layers
 from seerlab.masks import truth_of
 from seerlab.networks.loading import RANDOM_LABEL
+from seerlab.networks.pictures import photograph_files, read_photograph
 from seerlab.operators import plain_mode
 
 DEFAULT_NETWORK = "vgg9_cifar10"  # trained, 2 MB, comes with the package: the lab opens offline
@@ -83,9 +85,10 @@ class Session:
         self.name, self.weights, self.picture = name, weights, picture
         self.model, self.x, self.categories = model, x, tuple(categories)
         _refuse_unfit_input(model, x)
-        self.layers: LayerDict = conv_layers(model, x)
+        with _outputs_of(model) as outputs:
+            self.layers: LayerDict = conv_layers(model, x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
-        self.guesses = _guesses(model, x, categories)
+        self.guesses = _guesses(outputs[-1], categories)
         self._sparsity: dict[str, float] = {}
         self._errors: dict[tuple[str, int, int], tuple[float, float]] = {}
 
@@ -198,10 +201,22 @@ def _refuse_unfit_input(model: nn.Module, x: Any) -> None:
         raise ValueError(f"the input holds {bad} NaN or infinite values of {x.numel()}; clean the picture first")
 
 
-def _guesses(model: nn.Module, x: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
+@contextlib.contextmanager
+def _outputs_of(model: Any) -> Iterator[list[Any]]:
+    """Gather what the model returns inside a ``with`` block: one run serves for its layers and for its guesses."""
+    gathered: list[Any] = []
+    if not isinstance(model, nn.Module):  # refused with a sentence by whoever runs it
+        yield gathered
+        return
+    handle = model.register_forward_hook(lambda _model, _inputs, output: gathered.append(output))
+    try:
+        yield gathered
+    finally:
+        handle.remove()
+
+
+def _guesses(scores: Any, categories: Sequence[str], count: int = 3) -> tuple[Guess, ...]:
     """Return the network's likeliest categories for the first picture; none when its output is no row of scores."""
-    with plain_mode():
-        scores = model(*x) if isinstance(x, tuple) else model(x)
     if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] < 2:
         return ()
     best = torch.softmax(scores[0].float(), 0).topk(min(count, scores.shape[1]))
@@ -242,7 +257,7 @@ class SessionLoader:
         self._loaded: tuple[str, Any] | None = None  # the entry loaded last, and its network or module
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._pictures: dict[str, Any] = {}  # uploads and pictures of one's own
-        self._samples: Mapping[str, Any] | None = None
+        self._samples: Mapping[str, Path] | None = None  # read when they are chosen
         self._about = {name: networks.describe(name) for name in networks.list_networks()}
         self._own: Any = None
         self._own_name = ""
@@ -289,8 +304,21 @@ class SessionLoader:
         if self.own_model:
             return list(self._pictures)
         if self._samples is None:
-            self._samples = networks.sample_images()
+            self._samples = photograph_files()
         return [*self._pictures, *(name for name in self._samples if name not in self._pictures)]
+
+    def inputs(self) -> list[Any]:
+        """Input tensors of all pictures to choose from, for the network loaded last."""
+        if self._loaded is None:
+            return []
+        with plain_mode():
+            return [_input_of(self._loaded[1], self._picture(name)) for name in self.image_names()]
+
+    def is_given(self, network: str, image: str) -> tuple[bool, bool]:
+        """Whether a network and a picture came as objects, so that their names alone do not bring them back."""
+        drawn = network.endswith(RANDOM)  # the name alone would draw other weights
+        own = self._own is not None and network == self._own_name and (drawn or network not in self._names())
+        return own, image in self._pictures
 
     def add_picture(self, name: str, picture: Any) -> str:
         """Offer a picture under a name.
@@ -395,13 +423,21 @@ class SessionLoader:
         return loaded
 
     def _make(self, loaded: Any, image: str) -> Session:
-        picture = self._pictures[image] if image in self._pictures else (self._samples or {})[image]
-        x = _input_of(loaded, picture)
+        x = _input_of(loaded, self._picture(image))
         if isinstance(loaded, nn.Module):
             return Session(loaded, x, name=self._own_name, weights=OWN_WEIGHTS, picture=image)
         return Session(
             loaded.model, x, name=loaded.name, weights=loaded.weights, picture=image, categories=loaded.categories
         )
+
+    def _picture(self, name: str) -> Any:
+        return self._pictures[name] if name in self._pictures else read_photograph((self._samples or {})[name])
+
+    def _names(self) -> set[str]:
+        """Entries that anybody can load by name."""
+        if self.own_model:
+            return set()
+        return {name for name, about in self._about.items() if about.weights} | {name + RANDOM for name in self._about}
 
     def close(self) -> None:
         """Drop networks, layers and pictures."""

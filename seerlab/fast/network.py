@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from .graph import Chain, find_chains, fused_in, has_convolutions, heirs_of, rewrite, shapes_of, simplify
 from .prepared import PreparedConv2d, prepare_conv2d
 from .tracing import Traced, copied, recorded_calls, trace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "seerlab.fast network"
 VERSION = 1
@@ -454,6 +456,8 @@ def load(path: str | PathLike[str], model: nn.Module) -> FastNetwork:
             f"{path} holds the weights of a {state['network']}, which do not fit this {type(model).__name__}: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
+    import pandas as pd
+
     plan = pd.DataFrame(state["plan"], columns=list(PLAN_COLUMNS))
     recipe = Recipe.from_state(state["recipe"])
     try:

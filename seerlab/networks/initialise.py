@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class _NoValues(TorchFunctionMode):
+    """Inside the ``with`` block, the functions of `torch.nn.init` leave their tensors as they are."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def allocate(builder: Callable[[], nn.Module]) -> nn.Module:
     """Build a network with memory for its parameters but no values in it.
 
-    Half of the time that torch takes to build VGG-16 goes into random values that a file would overwrite at once.
+    Half of the time that torch takes to build VGG-16 goes into random values that a file would overwrite at once. Torch's own way, the
+    device "meta", loads its reference implementations first, which takes longer than building a small network.
     """
-    with torch.device("meta"):
-        model = builder()
-    return model.to_empty(device="cpu")
+    with _NoValues():
+        return builder()
 
 
 def he_normal(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -75,7 +75,7 @@ class Description:
     input_size : int
         Side of the pictures that it was made for, pixels.
     parameters : int
-        Trainable numbers, auxiliary heads included.
+        Trainable numbers, auxiliary heads included; counted when it is asked for.
     weights : str or None
         What ``load(name)`` gives; None where no trained weights are published.
     licence : str or None
@@ -90,12 +90,19 @@ class Description:
 
     name: str
     input_size: int
-    parameters: int
     weights: str | None
     licence: str | None
     size_mb: float | None
     cached: bool
     top1: float | None
+
+    @cached_property
+    def parameters(self) -> int:
+        """Trainable numbers, auxiliary heads included."""
+        entry = _entry(self.name)
+        with torch.device("meta"):
+            model = entry.builder(num_classes=len(entry.classes()))
+        return sum(parameter.numel() for parameter in model.parameters())
 
     def __repr__(self) -> str:
         lines = [f"{self.name}: {self.parameters:,} parameters, input 3 x {self.input_size} x {self.input_size}"]
@@ -141,10 +148,7 @@ def describe(name: str) -> Description:
         For an unknown name.
     """
     entry = _entry(name)
-    with torch.device("meta"):
-        model = entry.builder(num_classes=len(entry.classes()))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    known = partial(Description, name, entry.input_size, parameters)
+    known = partial(Description, name, entry.input_size)
     match entry.weights:
         case None:
             return known(None, None, None, cached=False, top1=None)

@@ -34,17 +34,30 @@ def sample_images() -> dict[str, npt.NDArray[np.uint8]]:
     FileNotFoundError
         When neither package has any of them.
     """
-    pictures = {}
-    for name, (package, file) in PHOTOGRAPHS.items():
-        path = _package_folder(package) / file
-        if path.is_file():
-            with Image.open(path) as picture:
-                pictures[name] = np.array(picture.convert("RGB"))
-    if not pictures:
+    return {name: read_photograph(path) for name, path in photograph_files().items()}
+
+
+def photograph_files() -> dict[str, Path]:
+    """Where the photographs lie, by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    """
+    places = {name: _package_folder(package) / file for name, (package, file) in PHOTOGRAPHS.items()}
+    found = {name: path for name, path in places.items() if path.is_file()}
+    if not found:
         raise FileNotFoundError(
             "no sample photographs: neither scikit-image nor scikit-learn is installed with its pictures"
         )
-    return pictures
+    return found
+
+
+def read_photograph(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a file as an array (H, W, 3)."""
+    with Image.open(path) as picture:
+        return np.array(picture.convert("RGB"))
 
 
 def _package_folder(package: str) -> Path:

@@ -6,15 +6,17 @@ import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from .grains import grains_of
 from .granularity import WeightMask, checked_share, prune
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -41,6 +43,8 @@ class PrunedNetwork:
 
     def to_frame(self) -> pd.DataFrame:
         """Table of `rows`."""
+        import pandas as pd
+
         return pd.DataFrame(self.rows)
 
     def summary(self) -> dict[str, float | int | str]:

@@ -16,9 +16,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -32,6 +31,9 @@ from .granularity import WeightMask, checked_share
 from .network import cutting, make_masks, network_summary, prunable_layers, zero_outside
 from .schedule import density_at, granularity_at
 from .training import Augment, Batches, Frozen, Loss, Settings, Trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Measure = Callable[[nn.Module, dict[str, WeightMask]], Mapping[str, float]]
 
@@ -326,4 +328,6 @@ class _Run:
         model = self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for parameter in model.parameters():
             parameter.grad = None
+        import pandas as pd
+
         return Retrained(model, self.masks, pd.DataFrame(self.rows), self.best["epoch"], self.settings)

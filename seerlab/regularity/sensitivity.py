@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -17,6 +17,9 @@ from seerlab.evaluation import BATCH, Accuracy, LabelledImages, evaluate
 
 from .granularity import checked_share, prune
 from .network import cutting, prunable_layers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -145,6 +148,8 @@ def scan(
                 )
                 bar.update()
     weights = {name: layer.weight.numel() for name, layer in chosen.items()}
+    import pandas as pd
+
     return Sensitivity(pd.DataFrame(rows), weights, granularity, baseline)
 
 

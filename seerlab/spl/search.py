@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from torch import nn
 
 from seerlab.evaluation import BATCH, Accuracy, LabelledImages, evaluate
@@ -20,6 +19,9 @@ from .orders import Susceptibility, checked_order, visiting_order
 from .predictor import Predictor, refusal
 from .rehearsal import Rehearsal
 from .settings import Settings, checked_ratio
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUSCEPTIBILITY_RATIO = 0.9  # the ratio at which the layers are compared before the search
 CACHE_BYTES = 4 * 2**30  # what is kept of the layer on trial: 2000 pictures of CIFAR-10 need a third of it in VGG-9
@@ -279,6 +281,8 @@ def search(
             final = Rehearsal(model, test, batch_size=batch_size, cache_bytes=0, measure=measure)
             test_searched, test_works = final.accuracy(fixed)
             test_reduction = _reduction(test_works, macs, len(test))
+    import pandas as pd
+
     return SearchResult(
         order,
         tuple(visited),

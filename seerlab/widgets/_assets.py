@@ -31,6 +31,14 @@ def styles(*names: str) -> str:
     return f"{_text('canvas.css')}\n{own}"
 
 
+def file(name: str) -> str:
+    """Read a file of a widget that draws no canvas.
+
+    As text: anywidget watches files that it is given by their paths, and what watches holds every widget for good.
+    """
+    return _joined(name)
+
+
 def _joined(*names: str) -> str:
     return "\n".join(map(_text, names))
 

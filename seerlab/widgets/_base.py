@@ -10,6 +10,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from .export import figures_csv, picture_svg
+
 
 def refuse_unknown(owner: str, refused: Mapping[str, object], valid: Iterable[str]) -> None:
     """Raise for keyword arguments that `owner` does not have; ipywidgets would swallow them in silence.
@@ -87,6 +89,29 @@ class LabWidget(anywidget.AnyWidget):
     def to_png(self) -> bytes:
         """Draw a still picture for readers without a kernel, as the bytes of a PNG file; empty when there is none."""
         return b""
+
+    def to_svg(self, title: str = "", caption: str = "") -> str:
+        """Draw the still picture in an SVG file, with heading and caption as text.
+
+        Parameters
+        ----------
+        title : str
+            The view's own when empty.
+        caption : str
+
+        Returns
+        -------
+        str
+            Empty when there is no picture.
+        """
+        picture = self.to_png()
+        own = getattr(self, "title", "") or type(self).__name__
+        return picture_svg(picture, title or own, caption) if picture else ""
+
+    def to_csv(self) -> str:
+        """Write the figures as two columns of comma-separated values; waits for what is being computed."""
+        self.to_png()
+        return figures_csv(getattr(self, "figures", {}))
 
     def _release(self) -> None:
         """Free what the view holds; called once."""

@@ -1,9 +1,7 @@
-"""The whole lab in one widget: choose network, layer and picture, move bits and margin, see what the prediction does.
+"""The whole lab in one widget: choose network, layer, picture and channel once, and see them by every method.
 
-Who computes where. The mask view computes its frames on its own worker. The lab has one more worker with one slot,
-whose requests are whole states (network, picture, layer, bits, margin): it brings the view to the newest state, waits until
-nothing has moved for `REST_S`, then measures. A newer state makes a running measurement stop at its next repetition, so
-times are never taken while a slider moves, and call-backs return at once on whatever thread they arrive.
+Who computes where. Every view computes its frames on a worker of its own. The lab has one more (`lab_worker`), which brings the
+pages to the newest selection and measures at rest. Call-backs return at once on whatever thread they arrive.
 """
 
 from __future__ import annotations
@@ -11,58 +9,37 @@ from __future__ import annotations
 import base64
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets
 import traitlets
 from PIL import Image, UnidentifiedImageError
 
-from seerlab.engine.latest import LatestWins
-from seerlab.engine.session import RANDOM, Session, SessionLoader
-from seerlab.engine.study import check_setting
+from seerlab.engine.mask_value import TopOne
+from seerlab.engine.session import Session, SessionLoader, choose
+from seerlab.engine.study import LayerStudy
 from seerlab.engine.timing import LayerTimings, layer_timings
-from seerlab.layers import ConvLayer
-from seerlab.measure import Interrupted
-from seerlab.widgets import panel
-from seerlab.widgets._base import error_text, refuse_unknown
-from seerlab.widgets.controls import NO_PROGRESS, UNKNOWN_PROGRESS, Controls
-from seerlab.widgets.encoding_view import EncodingView
-from seerlab.widgets.granularity_view import GranularityView
-from seerlab.widgets.mask_view import MaskView
-from seerlab.widgets.network_strip import NetworkStrip
-from seerlab.widgets.pages import EpsilonPage, LayerPage, NetworkPage, Page, layer_title
-from seerlab.widgets.predictor_view import PredictorView
+from seerlab.evaluation import LabelledImages
 
-if TYPE_CHECKING:
-    from seerlab.widgets.charts import Charts
+from . import export, lab_settings
+from ._base import LabWidget, error_text, refuse_unknown
+from .controls import Controls
+from .lab_settings import SETTINGS
+from .lab_worker import LabWorker
+from .pages import EpsilonPage, LayerPage, NetworkPage, Page, encoding_view, granularity_view
+from .predict_page import PredictPage
 
-REST_S = 0.3  # a pause in dragging shorter than this is not the end of it
-DOWNLOAD_REST_S = 0.8  # arrow keys walk a list entry by entry: none of those passed may start a download
-BITS_SHOWN = tuple(range(1, 9))
 MARGIN_SHOWN = 100  # steps; at 4 bits the sums of a 3x3 layer run to some hundreds
-PREDICT = "Predict"  # the first page, which is the lab's own; the others follow it
-CHOSEN = ("network", "image", "layer", "bits", "margin", "channel")
-KEYWORDS = ("network", "x", *CHOSEN[1:])
-
-
-@dataclass(frozen=True)
-class _State:
-    """What the controls say at one moment."""
-
-    serial: int
-    network: str
-    image: str
-    layer: str
-    bits: int
-    margin: int
+CHOSEN = ("network", "image", "layer", "bits", "margin", "channel")  # what the controls show
+FOLLOWED = ("network", "image", "layer", "bits", "margin")  # what the worker works for
+KEYWORDS = ("network", "x", "config", "images", "labels", *list(SETTINGS)[1:])
 
 
 class Lab(ipywidgets.VBox):
-    """See, for any layer of a network, which outputs a low-bit copy predicts to be needed, and what that is worth.
+    """See any layer of a network by every method: what is predicted, pruned, stored, and what that is worth.
 
     Parameters
     ----------
@@ -71,27 +48,40 @@ class Lab(ipywidgets.VBox):
         network that comes with the package.
     x : Tensor, shape (N, C, H, W), optional
         Input of an own model; needed with one. The first of a batch is shown.
+    config : dict, optional
+        What ``lab.config()`` returned; keywords given beside it win. Another network than that of the configuration starts at its own
+        first layer.
+    images, labels : optional
+        Labelled images (M, C, H, W) of this network with their classes (M,), for top-1. Without them, the pictures offered show how
+        often the class stays the same.
     image : str, path, ndarray or PIL.Image, optional
         Name of a sample photograph, or a picture of one's own. Without it, the first sample.
     layer : str, optional
         Dotted name of a convolution.
-    bits : int
-        1 to 8.
-    margin : int
-        Integer steps by which the prediction is made more cautious, 0 or more.
     channel : int, optional
-        Output channel to show large; None or -1 for the mosaic of all.
+        Output channel to show large; -1 for the mosaic of all, as without it.
+    page : {"Predict", "Epsilon", "Encode", "Granularity", "Network"}, optional
+        Page to open.
+    bits, margin, mode, predictors, prune_ratio, cost : optional
+        Of the page Predict: bits from 1 to 8; integer steps by which the prediction is made more cautious; what the mask view shows;
+        whether SPL's chart is open, and `prune_ratio` and `cost` of `PredictorView`.
+    epsilon, rule : optional
+        Of the page Epsilon; `epsilon` and `mode` of `EpsilonView`.
+    method, encode_epsilon, encode_channel : optional
+        Of the page Encode; `method`, `epsilon` and `channel` of `EncodingView`, whose channels are those of the layer's input.
+    granularity, sparsity : optional
+        Of the page Granularity; as for `GranularityView`.
+    measure : optional
+        Of the page Network; as for `NetworkView`.
 
     Attributes
     ----------
-    network, image, layer : str
-        What the controls say; observable and linkable, as are `bits`, `margin` and `channel`.
+    network, image, layer, channel, page, bits, ... : traits
+        All of the settings above, under the same names; observable, linkable, and settable from any thread. What is not possible raises.
     view : MaskView
         The canvas of the page Predict.
-    encoding : EncodingView or None
-        The page Encode; None until it is opened first.
-    strip : NetworkStrip or None
-        The page Network; None until it is opened first. A layer that is opened there is shown on the page Predict.
+    views : dict
+        The view of every page by its title; None for a page that was not opened yet.
     figures : dict
         Figures of the mask shown, from the view; read-only, observable.
     timings : LayerTimings or None
@@ -100,24 +90,39 @@ class Lab(ipywidgets.VBox):
     Raises
     ------
     TypeError
-        For an unknown keyword, a network of another kind, or an own model without input.
+        For an unknown keyword, a value or a network of another kind, an own model without input, or a configuration without the objects
+        that it says have to be given again.
     ValueError
-        For unknown names (the nearest are listed), numbers out of range, a picture that does not fit, or a model
-        without a convolution.
+        For unknown names (the nearest are listed), numbers out of range, a picture that does not fit, a model
+        without a convolution, or a configuration of another version or with unknown names.
 
     Examples
     --------
     >>> import seerlab as sl  # doctest: +SKIP
     >>> lab = sl.Lab()  # doctest: +SKIP
     >>> lab  # doctest: +SKIP
+    >>> sl.Lab(config=lab.config(), page="Encode")  # doctest: +SKIP
     """
 
     network = traitlets.Unicode()
     image = traitlets.Unicode()
     layer = traitlets.Unicode()
-    bits = traitlets.Int(4)
-    margin = traitlets.Int(0)
-    channel = traitlets.Int(-1)
+    channel = traitlets.Int(SETTINGS["channel"].first)
+    page = traitlets.Unicode(SETTINGS["page"].first)
+    bits = traitlets.Int(SETTINGS["bits"].first)
+    margin = traitlets.Int(SETTINGS["margin"].first)
+    mode = traitlets.Unicode(SETTINGS["mode"].first)
+    predictors = traitlets.Bool(SETTINGS["predictors"].first)
+    prune_ratio = traitlets.Float(SETTINGS["prune_ratio"].first)
+    cost = traitlets.Unicode(SETTINGS["cost"].first)
+    epsilon = traitlets.Float(SETTINGS["epsilon"].first)
+    rule = traitlets.Unicode(SETTINGS["rule"].first)
+    method = traitlets.Unicode(SETTINGS["method"].first)
+    encode_epsilon = traitlets.Float(SETTINGS["encode_epsilon"].first)
+    encode_channel = traitlets.Int(SETTINGS["encode_channel"].first)
+    granularity = traitlets.Unicode(SETTINGS["granularity"].first)
+    sparsity = traitlets.Float(SETTINGS["sparsity"].first)
+    measure = traitlets.Unicode(SETTINGS["measure"].first)
     figures = traitlets.Dict()
     timings = traitlets.Any(None, allow_none=True)
 
@@ -126,83 +131,87 @@ class Lab(ipywidgets.VBox):
         network: Any = None,
         x: Any = None,
         *,
-        image: Any = None,
-        layer: str | None = None,
-        bits: int = 4,
-        margin: int = 0,
-        channel: int | None = None,
-        **refused: object,
+        config: Mapping[str, Any] | None = None,
+        images: Any = None,
+        labels: Any = None,
+        **settings: Any,
     ) -> None:
-        refuse_unknown("Lab", refused, KEYWORDS)
-        check_setting(bits, margin)
-        self._lab_loader = SessionLoader(network, x)
-        picture = self._lab_loader.first_image if image is None else self._lab_loader.offer(image)
-        session = self._lab_loader.session(self._lab_loader.first_network, picture)
-        first = session.treated_layer(session.first_layer if layer is None else layer)
+        self._lab_closed = True  # until there is something to close
+        refuse_unknown("Lab", {name: value for name, value in settings.items() if name not in KEYWORDS}, KEYWORDS)
+        given = {name: value for name, value in settings.items() if value is not None}
+        wanted = lab_settings.joined(network, x, config, given)
+        if (images is None) != (labels is None):
+            raise TypeError("images and labels belong together: give both, or neither")
+        data = None if images is None else LabelledImages(images, labels)
+        self._lab_labelled = None if data is None else (data.images, data.labels)
+        self._lab_loader = loader = SessionLoader(wanted.pop("network"), x)
+        picture = wanted.pop("image", None)
+        picture = loader.first_image if picture is None else loader.offer(picture)
+        session = loader.session(loader.first_network, picture)
+        first = session.treated_layer(wanted.pop("layer", None) or session.first_layer)
+        self._lab_first = (session.name, session.weights)
+        page = wanted.pop("page", self.page)
 
         self._lab_lock = threading.RLock()
-        self._lab_moved = threading.Event()
-        self._lab_serial = 0
-        self._lab_closed = True  # until there is something to close
-        self._lab_measuring = True
-        self._lab_session = session  # what the lists offer
-        # What the canvas shows: the same network's, unless none of its layers is predicted.
-        self._lab_shown = (session, first.name)
-        self.view = MaskView(first, bits=bits, margin=margin, channel=channel)
-        self.view.title = layer_title(session, first.name)
-        self._lab_controls = Controls(self._lab_upload)
-        self._lab_charts: Charts | None = None
-        self._lab_chart_box = ipywidgets.Box()
-        self._lab_panel = ipywidgets.HTML()
-        self._lab_body = ipywidgets.Box([self.view, self._lab_panel])
-        self._lab_worker: LatestWins[_State, None] = LatestWins(
-            self._lab_follow, lambda _state, _result: None, self._lab_failed, name="seerlab-lab"
-        )
-        self._lab_encode = LayerPage("Encode", EncodingView)
-        self._lab_network = NetworkPage("Network", self._lab_open_layer)
+        with self.hold_trait_notifications():
+            self.network, self.image, self.layer = loader.first_network, picture, first.name
+            for name, value in wanted.items():
+                setattr(self, name, lab_settings.checked(name, value))
+        predict = {name: getattr(self, name) for name in ("bits", "margin", "channel", "mode")}
+        self._lab_predict = PredictPage(session, first, predict, self._lab_choose_layer, self._lab_want_top_one)
+        self._lab_worker = LabWorker(_Stage(self), loader, session, first.name, self._lab_labelled_of)
         self._lab_more: tuple[Page[Any], ...] = (
-            self._lab_encode,
-            EpsilonPage("Maps"),
-            LayerPage("Predictors", self._lab_make_predictor),
-            LayerPage("Weights", GranularityView),
-            self._lab_network,
+            EpsilonPage("Epsilon", {"epsilon": "epsilon", "rule": "mode"}, self._lab_labelled_of),
+            LayerPage(
+                "Encode",
+                encoding_view,
+                {"method": "method", "encode_epsilon": "epsilon", "encode_channel": "channel"},
+            ),
+            LayerPage("Granularity", granularity_view, {"granularity": "granularity", "sparsity": "sparsity"}),
+            NetworkPage("Network", {"measure": "measure"}, self._lab_open_layer),
         )
+        choose("page", page, self._lab_titles)
+        self._lab_controls = Controls(self._lab_upload, self._lab_request)
         self._lab_pages = ipywidgets.Tab(
-            [ipywidgets.VBox([self._lab_body, self._lab_chart_box]), *(page.box for page in self._lab_more)],
-            titles=[PREDICT, *(page.title for page in self._lab_more)],
+            [self._lab_predict.box, *(page.box for page in self._lab_more)], titles=self._lab_titles
         )
         super().__init__([self._lab_controls, self._lab_pages])
         self.add_class("seerlab-lab")
-        for widget, name in ((self._lab_panel, "panel"), (self._lab_chart_box, "charts"), (self._lab_body, "body")):
-            widget.add_class(f"seerlab-{name}")
 
-        with self.hold_trait_notifications():
-            self.network, self.image, self.layer = self._lab_loader.first_network, picture, first.name
-            self.bits, self.margin, self.channel = bits, margin, self.view.channel
+        for follower in (*self._lab_more, self._lab_predict.predictors):
+            follower.attach(self)
         self._lab_show_choices()
-        self._lab_show_layers()
+        self._lab_show_layers(session)
         for name in CHOSEN:
             setattr(self._lab_controls, name, getattr(self, name))
         self._lab_controls.observe(self._lab_take_choice, CHOSEN)
         self.observe(self._lab_give_choice, CHOSEN)
-        self._lab_links = [traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel")]
+        self._lab_links = [
+            *(traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel", "mode")),
+            traitlets.link((self, "predictors"), (self._lab_predict.fold, "opened")),
+        ]
         self.view.observe(self._lab_take_figures, "figures")
-        self._lab_pages.observe(self._lab_turn_page, "selected_index")
+        self._lab_pages.observe(self._lab_take_page, "selected_index")
+        self.observe(self._lab_turn_page, "page")
+        self.observe(self._lab_look, ("page", "predictors"))
         self._lab_closed = False
+        if page == self.page:
+            self._lab_look()
+        self.page = page
         self._lab_take_figures()
         self._lab_submit()
 
     # --- for the user ---
 
     @property
-    def encoding(self) -> EncodingView | None:
-        """The page Encode; None until it is opened first."""
-        return self._lab_encode.view
+    def view(self) -> Any:
+        """The canvas of the page Predict, a `MaskView`."""
+        return self._lab_predict.view
 
     @property
-    def strip(self) -> NetworkStrip | None:
-        """The page Network; None until it is opened first."""
-        return self._lab_network.view
+    def views(self) -> dict[str, Any]:
+        """The view of every page by its title; None for a page that was not opened yet."""
+        return {PredictPage.title: self.view, **{page.title: page.view for page in self._lab_more}}
 
     def set_image(self, picture: Any, name: str | None = None) -> None:
         """Show a picture of one's own.
@@ -227,20 +236,25 @@ class Lab(ipywidgets.VBox):
             self.image = chosen
 
     def summary(self) -> dict[str, Any]:
-        """Named figures of what is shown: mask, bytes and, once measured, times.
+        """Named figures of what the page Predict shows: mask, bytes and, once they are known, what the mask is worth, and times.
 
         Returns
         -------
         dict
-            ``network``, ``weights``, ``image``; the view's figures; the times' summary if they are there.
+            ``network``, ``weights``, ``image``; the view's figures; those of ``MaskValue``, ``TopOne`` and ``LayerTimings`` if they
+            are there.
         """
-        with self._lab_lock:
-            (session, _), timings = self._lab_shown, self.timings
-        figures = {"network": session.name, "weights": session.weights, "image": session.picture}
+        (session, _), known = self._lab_worker.shown, self._lab_worker.known
+        figures: dict[str, Any] = {"network": session.name, "weights": session.weights, "image": session.picture}
         figures.update(self.view.compute())
-        return figures | ({} if timings is None else timings.summary())
+        if known.value is not None and known.value_current:
+            figures.update(known.value.summary())
+        for part in (known.top_one, known.timings):
+            if part is not None:
+                figures.update(part.summary())
+        return figures
 
-    def measure(self) -> LayerTimings:
+    def time_layer(self) -> LayerTimings:
         """Measure the times of the layer shown now, in the calling thread, without waiting for rest.
 
         Returns
@@ -248,8 +262,56 @@ class Lab(ipywidgets.VBox):
         LayerTimings
         """
         timings = layer_timings(self.view.layer, self.bits, self.margin)
-        self._lab_take_timings(timings)
+        self._lab_worker.know(timings=timings, measuring=False)
         return timings
+
+    def top_one(self) -> TopOne:
+        """Work out now, in the calling thread, what predicting the layer shown costs in top-1.
+
+        Returns
+        -------
+        TopOne
+            On the labelled images that the lab was given, else how often the class stays the same on the pictures offered.
+
+        Raises
+        ------
+        ValueError
+            If the network gives no row of scores per image.
+        """
+        session, layer = self._lab_worker.shown
+        found = self._lab_worker.top_one(session, layer, self.bits, self.margin)
+        self._lab_worker.know(top_one=found)
+        return found
+
+    def config(self) -> dict[str, Any]:
+        """Return all settings as a dict that JSON can hold; ``sl.Lab(config=...)`` makes the same lab again.
+
+        Returns
+        -------
+        dict
+            ``version`` of the form; ``given``, the keywords whose objects are not in it (an own network, its input ``x``, a picture
+            ``image``) and have to be given again; and every setting by the name of its keyword. Labelled images are not in it.
+        """
+        own, picture = self._lab_loader.is_given(self.network, self.image)
+        own_input = self._lab_loader.own_model
+        given = [
+            name
+            for name, needed in (
+                ("network", own),
+                ("x", own_input),
+                ("image", picture and not (own_input and self.image == self._lab_loader.first_image)),
+            )
+            if needed
+        ]
+        return {
+            "version": lab_settings.VERSION,
+            "given": given,
+            **{name: getattr(self, name) for name in SETTINGS},
+        }
+
+    def to_code(self) -> str:
+        """Write the cell that makes this lab again; what has to be given again is named in a comment."""
+        return lab_settings.code(self.config())
 
     def wait_settled(self, timeout: float | None = None) -> bool:
         """Block until loading, drawing and measuring are done.
@@ -306,33 +368,38 @@ class Lab(ipywidgets.VBox):
         if getattr(self, "_lab_closed", True):
             return
         self._lab_closed = True
-        self._lab_moved.set()
         for link in self._lab_links:
             link.unlink()
         self.unobserve_all()
         self._lab_worker.close()
-        self.view.close()
+        self._lab_predict.close()
         for page in self._lab_more:
             page.close()
-        if self._lab_charts is not None:
-            self._lab_charts.close()
-        for widget in (
-            self._lab_controls,
-            self._lab_panel,
-            self._lab_body,
-            self._lab_chart_box,
-            self._lab_pages,
-        ):
-            widget.close()
+        self._lab_controls.close()
+        self._lab_pages.close()
         self._lab_loader.close()
+        self._lab_labelled = None
         super().close()
 
     def to_png(self) -> bytes:
-        """Draw the canvas as a still picture, for readers without a kernel."""
-        return bytes(self.view.to_png())
+        """Draw the view on show as a still picture, the bytes of a PNG file."""
+        view = self._lab_on_show()
+        return b"" if view is None else bytes(view.to_png())
+
+    def to_svg(self) -> str:
+        """Draw the view on show as an SVG file: heading and caption as text, the still picture inside."""
+        view = self._lab_on_show()
+        return "" if view is None else view.to_svg(f"{self.page}: {self._lab_worker.shown[0].title}", repr(self))
+
+    def to_csv(self) -> str:
+        """Write the figures of the view on show as a table of comma-separated values."""
+        if self.page == PredictPage.title:
+            return export.figures_csv(self.summary())
+        view = self._lab_on_show()
+        return "" if view is None else str(view.to_csv())
 
     def __repr__(self) -> str:
-        session, name = self._lab_shown
+        session, name = self._lab_worker.shown
         return f"Lab({session.title}; layer {name}, {self.bits} bits, margin {self.margin})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
@@ -353,51 +420,69 @@ class Lab(ipywidgets.VBox):
         if change.name == "margin" and change.new > self._lab_controls.margin_range[1]:
             self._lab_controls.margin_range = [0, change.new]
         setattr(self._lab_controls, change.name, change.new)
-        if change.name != "channel":
+        if change.name in FOLLOWED:
             self._lab_submit()
 
-    @traitlets.validate("bits", "margin")
-    def _lab_check_setting(self, proposal: Any) -> int:
-        bits, margin = (
-            proposal.value if proposal.trait.name == name else getattr(self, name) for name in ("bits", "margin")
-        )
-        check_setting(bits, margin)
-        return int(proposal.value)
+    @traitlets.validate(*lab_settings.CHECKED)
+    def _lab_check_setting(self, proposal: Any) -> Any:
+        return lab_settings.checked(proposal.trait.name, proposal.value)
+
+    @traitlets.validate("page")
+    def _lab_check_page(self, proposal: Any) -> str:
+        return choose("page", proposal.value, self._lab_titles)
+
+    @property
+    def _lab_titles(self) -> list[str]:
+        return [PredictPage.title, *(page.title for page in self._lab_more)]
 
     def _lab_submit(self) -> None:
-        with self._lab_lock:
-            if self._lab_closed:
-                return
-            self._lab_serial += 1
-            state = _State(self._lab_serial, self.network, self.image, self.layer, self.bits, self.margin)
-            self._lab_worker.submit(state)
-            self._lab_moved.set()
+        if not self._lab_closed:
+            self._lab_worker.submit(**{name: getattr(self, name) for name in FOLLOWED})
+
+    def _lab_take_page(self, change: Any) -> None:
+        if change.new is not None:
+            self.page = self._lab_titles[change.new]
 
     def _lab_turn_page(self, change: Any) -> None:
-        """Make a page when it is opened first: a lab that only predicts need not pay for the others."""
-        with self._lab_lock:
-            session, name = self._lab_session, self.layer
-        if name not in session.layers:  # another network is on its way, and its layer will follow
-            name = session.first_layer
-        for index, page in enumerate(self._lab_more, 1):
-            if index == change.new:
-                page.enter(session, name)
-            elif index == change.old:
-                page.leave()
+        self._lab_pages.selected_index = self._lab_titles.index(change.new)
 
-    def _lab_make_predictor(self, layer: ConvLayer) -> PredictorView:
-        """Put bits beside prune ratios; the bits are the lab's."""
-        view = PredictorView(layer, bits=self.bits)
-        self._lab_links.append(traitlets.link((self, "bits"), (view, "bits")))
+    def _lab_look(self, _change: Any = None) -> None:
+        """Let the page on show follow, and the others rest; a page is made when it is opened first."""
+        predictors = self._lab_predict.predictors
+        predictors.box.layout.display = None if self.predictors else "none"
+        on_show = next((page for page in self._lab_more if page.title == self.page), None)
+        if on_show is None and self.predictors:
+            on_show = predictors
+        for page in (*self._lab_more, predictors):
+            if page is not on_show:
+                page.leave()
+        if on_show is not None:
+            with self._lab_lock:
+                session, name = self._lab_worker.session, self.layer
+            if name not in session.layers:  # another network is on its way, and its layer will follow
+                name = session.first_layer
+            on_show.enter(session, name)
+
+    def _lab_on_show(self) -> LabWidget | None:
+        """The view of the page on show; None while it has none."""
+        view: LabWidget | None = self.views[self.page]
         return view
 
     def _lab_open_layer(self, name: str) -> None:
         """Show a layer that was opened on another page."""
         self.layer = name
-        self._lab_pages.selected_index = 0
+        self.page = PredictPage.title
 
     def _lab_choose_layer(self, name: str) -> None:
         self.layer = name
+
+    def _lab_want_top_one(self) -> None:
+        self._lab_worker.want_top_one(self.network, self._lab_worker.shown[1], self.bits, self.margin)
+        self._lab_submit()
+
+    def _lab_labelled_of(self, session: Session) -> Any:
+        """Labelled images, if they are of this session's network."""
+        return self._lab_labelled if (session.name, session.weights) == self._lab_first else None
 
     def _lab_upload(self, name: str, data: bytes) -> None:
         """Take a picture file that came from the browser."""
@@ -410,124 +495,22 @@ class Lab(ipywidgets.VBox):
         except (ValueError, TypeError, OSError) as exception:
             self._lab_controls.error = f"{name!r}: {error_text(exception)}"
 
-    # --- in the worker ---
-
-    def _lab_follow(self, state: _State) -> None:
-        """Bring everything to one state; give up as soon as there is a newer one."""
-        self._lab_controls.error = ""
-        session = self._lab_load(state)
-        if session is None:
+    def _lab_request(self, what: str) -> None:
+        """Hand the browser what one of the buttons asked for: a file, or code."""
+        if what == "code":
+            self._lab_controls.hand_code(self.to_code())
             return
-        for page in self._lab_more:
-            page.follow(session, state.layer)
-        reason = session.refusals[state.layer]
-        if reason is None:
-            self._lab_show(session, state.layer)
-        else:
-            shown, name = self._lab_shown
-            of = "" if shown is session else f" of {shown.name}"
-            self._lab_controls.error = f"{state.layer} is not predicted: {reason}. The picture still shows {name}{of}."
-        if self.timings is not None or not self._lab_measuring:
-            self._lab_take_timings(None, measuring=True)
-        self._lab_draw_charts(state.bits, state.margin)
-        if self._lab_rest(state, REST_S):
-            self._lab_measure(state)
-
-    def _lab_load(self, state: _State) -> Session | None:
-        """Load network and picture if they changed; None when there is a newer state by then."""
-        loader = self._lab_loader
-        session = loader.kept(state.network, state.image)
-        if session is None:
-            download = loader.needs_download(state.network)
-            if download:
-                self._lab_say(f"{state.network}: {download:.0f} MB to download …", UNKNOWN_PROGRESS)
-                if not self._lab_rest(state, DOWNLOAD_REST_S):
-                    return None
-            else:
-                self._lab_say(f"Running {state.network} on {state.image} …", UNKNOWN_PROGRESS)
-            session = loader.session(state.network, state.image)
-            if download:
-                self._lab_show_choices()
-        self._lab_say("")
-        if session is not self._lab_session:
-            self._lab_session = session
-            self._lab_show_layers()
-        if state.layer not in session.layers:
-            # The layer of another network. Setting the trait submits a new state, and this one is done.
-            self.layer = session.first_layer
-            return None
-        return session if self._lab_newest(state) else None
-
-    def _lab_show(self, session: Session, name: str) -> None:
-        """Bring the canvas to a layer, unless it shows it already."""
-        layer = session.layer(name)
-        if layer is self.view.layer:
+        writers: dict[str, Callable[[], bytes | str]] = {"png": self.to_png, "svg": self.to_svg, "csv": self.to_csv}
+        if what not in writers:
             return
-        with self._lab_lock:
-            self._lab_shown = (session, name)
-        self._lab_controls.channels = layer.out_channels
-        self.view.show(layer, layer_title(session, name))
-
-    def _lab_measure(self, state: _State) -> None:
-        """Errors against bits, times, and sparsity of every layer, each shown as soon as it is there."""
-        session, shown = self._lab_shown
-
-        def stale() -> bool:
-            return not self._lab_newest(state)
-
-        try:
-            # Times come before the charts: a page that is building charts keeps a core busy, which the times would show.
-            self._lab_take_timings(layer_timings(session.layer(shown), state.bits, state.margin, stop=stale))
-            self._lab_make_charts()
-            self._lab_draw_charts(state.bits, state.margin)
-            for bits in BITS_SHOWN:
-                if stale():
-                    return
-                session.mask_errors(shown, bits, state.margin)
-            self._lab_draw_charts(state.bits, state.margin)
-            for name in session.layers:
-                if stale():
-                    return
-                session.sparsity(name)
-            self._lab_draw_charts(state.bits, state.margin)
-        except Interrupted:
+        data = writers[what]()
+        if not data:
+            self._lab_controls.error = f"There is nothing to export on the page {self.page} yet."
             return
-
-    def _lab_make_charts(self) -> None:
-        """Add the charts once; loading plotly takes seconds where Jupyter's validators are installed, so the picture comes first."""
-        if self._lab_charts is None:
-            from seerlab.widgets.charts import Charts
-
-            self._lab_charts = Charts(self._lab_choose_layer)
-            self._lab_chart_box.children = (self._lab_charts.widget,)
-
-    def _lab_failed(self, state: _State, exception: BaseException) -> None:
-        """Say in the widget what went wrong and what to do; what was shown stays."""
-        self._lab_say("")
-        self._lab_take_timings(None, measuring=False)
-        text = error_text(exception)
-        session, name = self._lab_shown
-        if self._lab_loader.kept(state.network, state.image) is not session:
-            text = f"{text.rstrip('.')}. The picture still shows {name} of {session.name}"
-            if self._lab_loader.needs_download(state.network):
-                text += f"; choose “{state.network}{RANDOM}” to go on without the file"
-        self._lab_controls.error = f"{text.rstrip('.')}."
-
-    def _lab_newest(self, state: _State) -> bool:
-        return state.serial == self._lab_serial and not self._lab_closed
-
-    def _lab_rest(self, state: _State, seconds: float) -> bool:
-        """Wait until nothing has moved for so long; False as soon as something moves."""
-        self._lab_moved.clear()
-        # A move before the clearing has made the state an old one already.
-        return self._lab_newest(state) and not self._lab_moved.wait(seconds)
+        name = export.file_name("seerlab", self._lab_worker.shown[0].name, self.layer, self.page.lower())
+        self._lab_controls.hand_file(f"{name}.{what}", data if isinstance(data, bytes) else data.encode())
 
     # --- showing ---
-
-    def _lab_say(self, status: str, progress: float = NO_PROGRESS) -> None:
-        with self._lab_controls.hold_sync():
-            self._lab_controls.status = status
-            self._lab_controls.progress = progress
 
     def _lab_show_choices(self) -> None:
         """Fill the lists of networks and pictures."""
@@ -538,32 +521,59 @@ class Lab(ipywidgets.VBox):
             controls.uploads = not loader.own_model
             controls.margin_range = [0, max(MARGIN_SHOWN, self.margin)]
 
-    def _lab_show_layers(self) -> None:
+    def _lab_show_layers(self, session: Session) -> None:
         """Fill the list of layers."""
         with self._lab_controls.hold_sync():
-            self._lab_controls.layer_options = [list(pair) for pair in self._lab_session.layer_labels()]
+            self._lab_controls.layer_options = [list(pair) for pair in session.layer_labels()]
             self._lab_controls.channels = self.view.layer.out_channels
-
-    def _lab_take_timings(self, timings: LayerTimings | None, *, measuring: bool = False) -> None:
-        with self._lab_lock:
-            self._lab_measuring = measuring
-            self.timings = timings
-        self._lab_draw_panel()
 
     def _lab_take_figures(self, _change: object = None) -> None:
         self.figures = dict(self.view.figures)
-        self._lab_draw_panel()
+        self._lab_draw()
 
-    def _lab_draw_panel(self) -> None:
+    def _lab_draw(self) -> None:
         with self._lab_lock:
-            self._lab_panel.value = panel.render(
-                self._lab_shown[0], self.figures, self.timings, measuring=self._lab_measuring
-            )
+            if not self._lab_closed:
+                self._lab_predict.draw(self._lab_worker.shown[0], self._lab_worker.known)
 
-    def _lab_draw_charts(self, bits: int, margin: int) -> None:
-        if self._lab_charts is None:
-            return
-        session, shown = self._lab_shown
-        self._lab_charts.show_layers(session.known_sparsity(), shown)
-        self._lab_charts.show_errors(session.known_errors(shown, margin), bits)
-        self._lab_charts.show_times(self.timings)
+
+class _Stage:
+    """What the worker asks of a lab, as `lab_worker.Stage` says."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    def say(self, status: str, progress: float) -> None:
+        controls = self._lab._lab_controls
+        with controls.hold_sync():
+            controls.status, controls.progress = status, progress
+
+    def fail(self, text: str) -> None:
+        self._lab._lab_controls.error = text
+
+    def choices_changed(self) -> None:
+        self._lab._lab_show_choices()
+
+    def session_changed(self, session: Session) -> None:
+        self._lab._lab_show_layers(session)
+
+    def choose_layer(self, name: str) -> None:
+        self._lab.layer = name
+
+    def follow(self, session: Session, layer: str) -> None:
+        for page in (*self._lab._lab_more, self._lab._lab_predict.predictors):
+            page.follow(session, layer)
+
+    def show(self, session: Session, layer: str) -> LayerStudy:
+        study = self._lab._lab_predict.show(session, layer)
+        self._lab._lab_controls.channels = study.layer.out_channels
+        return study
+
+    def known_changed(self) -> None:
+        lab = self._lab
+        lab.timings = lab._lab_worker.known.timings
+        lab._lab_draw()
+
+    def draw_charts(self, bits: int, margin: int, *, make: bool) -> None:
+        (session, layer), known = self._lab._lab_worker.shown, self._lab._lab_worker.known
+        self._lab._lab_predict.draw_charts(session, layer, known, bits, margin, make=make)

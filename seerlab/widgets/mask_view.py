@@ -137,6 +137,12 @@ class MaskView(ComputedView[LayerStudy, _Setting]):
             return self._lab_study.layer
 
     @property
+    def study(self) -> LayerStudy:
+        """What is known of the layer on screen."""
+        with self._lab_lock:
+            return self._lab_study
+
+    @property
     def counts(self) -> dict[str, int]:
         """Outputs of the picture on screen that are kept, skipped, falsely skipped or wasted; empty before the first frame."""
         with self._lab_lock:

@@ -113,6 +113,10 @@ class NetworkStrip(ComputedView[NetworkStudy, _Setting]):
             self.measure = measure
         return self._compute_now()
 
+    def to_csv(self) -> str:
+        """Write a row per layer with what is known by now, as ``NetworkView.to_frame``."""
+        return str(self.study.to_frame().to_csv(index=False))
+
     # --- on the worker ---
 
     def _setting(self) -> _Setting:

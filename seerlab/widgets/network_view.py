@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import pandas as pd
 import traitlets
 
 from seerlab import seernet
@@ -17,6 +16,9 @@ from ._base import error_text, refuse_unknown
 from .encoding_view import EncodingView
 from .mask_view import MaskView
 from .network_strip import MEASURES, NetworkStrip
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEYWORDS = ("model", "x", "measure", "layer")
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
 
+from seerlab.engine.mask_value import GRAINS, VECTOR, WINDOW, MaskValue
 from seerlab.engine.session import Session
 from seerlab.engine.timing import LayerTimings
 from seerlab.widgets.still import CLASS_COLOURS
 
+if TYPE_CHECKING:
+    from .lab_worker import Known
+
+TOP_ONE = "top-1"  # what the button for it asks for
 MEASURING = "measuring…"
 NOTHING = "–"
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -44,19 +50,24 @@ def milliseconds(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def _row(name: str, *cells: str, strong: bool = False, swatch: str = "") -> str:
+def _row(name: str, *cells: str, strong: bool = False, swatch: str = "", note: str = "") -> str:
     mark = f'<span class="seerlab-swatch" style="background:{swatch}"></span>' if swatch else ""
     kind = ' class="seerlab-strong"' if strong else ""
+    hint = f' title="{escape(note)}"' if note else ""
     last = len(cells) - 1
     columns = "".join(
         f'<td class="seerlab-share">{escape(cell)}</td>' if i == last else f"<td>{escape(cell)}</td>"
         for i, cell in enumerate(cells)
     )
-    return f'<tr{kind}><th scope="row">{mark}{escape(name)}</th>{columns}</tr>'
+    return f'<tr{kind}{hint}><th scope="row">{mark}{escape(name)}</th>{columns}</tr>'
 
 
-def _table(caption: str, rows: Sequence[str]) -> str:
-    return f"<table><caption>{escape(caption)}</caption><tbody>{''.join(rows)}</tbody></table>"
+def _table(caption: str, rows: Sequence[str], heads: Sequence[str] = (), *, old: bool = False) -> str:
+    """A table; `old` figures are of the setting before and drawn quietly: what vanished and came back would jump."""
+    kind = ' class="seerlab-old"' if old else ""
+    columns = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    head = f"<thead><tr><td></td>{columns}</tr></thead>" if heads else ""
+    return f"<table{kind}><caption>{escape(caption)}</caption>{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
 def _outputs(figures: Mapping[str, float]) -> str:
@@ -92,15 +103,77 @@ def _of(part: float | None, whole: float | None) -> float | None:
     return None if part is None or whole is None else part * whole
 
 
-def _bytes(figures: Mapping[str, float]) -> str:
-    dense = figures.get("dense_bytes")
+def _skippable(value: MaskValue | None, *, current: bool) -> str:
+    """What the zeros are worth in grains, for a perfect prediction and for this one."""
+    rows, columns = WINDOW if value is None else value.needed.window_size
+    names = {
+        "element": ("single outputs", ""),
+        "window": (f"{rows} × {columns} windows", "of one map; the pooling windows where a pooling follows"),
+        "vector": (f"{VECTOR} channels", "in a row at one position: one vector register"),
+        "row": ("rows of a map", ""),
+        "map": ("whole maps", ""),
+    }
+    assert tuple(names) == GRAINS
+    return _table(
+        "Skippable, in grains of",
+        [
+            _row(
+                label,
+                share(getattr(value.needed, name) if value else None),
+                share(getattr(value.predicted, name) if value else None),
+                note=note,
+            )
+            for name, (label, note) in names.items()
+        ],
+        ("really", "predicted"),
+        old=not current,
+    )
 
-    def row(name: str, value: float | None) -> str:
-        return _row(name, size(value), share(value / dense if value is not None and dense else None))
 
-    mask, kept = figures.get("mask_bytes"), figures.get("kept_bytes")
+def _cost(figures: Mapping[str, float], known: Known) -> str:
+    """What the false skips cost in the layer's output and at the network's."""
+    found = known.top_one
+    error = share(figures.get("output_error"))
+    rows = [_row("error of the output", error, "", note="|y - dense y| / |dense y|, of this layer's own output")]
+    if found is None:
+        text = "running…" if known.top_one_running else "work out"
+        disabled = " disabled" if known.top_one_running else ""
+        button = f'<button type="button" data-action="{TOP_ONE}"{disabled}>{text}</button>'
+        rows.append(f'<tr><th scope="row">top-1</th><td></td><td class="seerlab-share">{button}</td></tr>')
+        note = "this layer alone predicted"
+    elif found.dense is None or found.predicted is None:
+        rows.append(_row("same class", f"{round(found.same * found.images)} of {found.images}", share(found.same)))
+        note = "pictures, this layer alone predicted; no labels given"
+    else:
+        rows.append(_row("top-1", f"{share(found.dense)} →", share(found.predicted)))
+        note = f"{count(found.images)} labelled images, this layer alone predicted"
+        if found.interval is not None:
+            note += f"; 95 %: {100 * found.interval[0]:.1f}–{100 * found.interval[1]:.1f}"
+    return (
+        _table("False skips cost", rows, old=not known.value_current)
+        + f'<p class="seerlab-note seerlab-one">{note}</p>'
+    )
+
+
+def _bytes(figures: Mapping[str, float], stored: Mapping[str, Any] | None) -> str:
+    stored = stored or {}
+
+    def row(name: str, value: float | None, whole: float | None, lowered: float | None = None) -> str:
+        return _row(name, size(value), _ratio(value, whole), _ratio(value, lowered))
+
+    raw, im2col = stored.get("raw_bytes"), stored.get("im2col_bytes")
+    inputs = [
+        row(label, stored.get(f"{name}_bytes"), raw, im2col)
+        for name, label in (("raw", "input, raw"), ("im2col", "im2col"), ("cps", "CPS"), ("zvc", "ZVC bitmap"))
+    ]
+    dense, mask, kept = (figures.get(f"{name}_bytes") for name in ("dense", "mask", "kept"))
     both = None if mask is None or kept is None else mask + kept
-    return _table("Bytes", [row("all outputs", dense), row("mask, 1 bit each", mask), row("mask and kept", both)])
+    outputs = [row("outputs, raw", dense, dense), row("mask and kept", both, dense)]
+    return _table("Bytes", [*inputs, *outputs], ("", "of raw", "of im2col"))
+
+
+def _ratio(part: float | None, whole: float | None) -> str:
+    return NOTHING if part is None or not whole else share(part / whole)
 
 
 def _times(timings: LayerTimings | None, running: bool) -> str:
@@ -138,13 +211,7 @@ def _guesses(session: Session) -> str:
     return _table("What the network sees", rows) + note
 
 
-def render(
-    session: Session,
-    figures: Mapping[str, float],
-    timings: LayerTimings | None,
-    *,
-    measuring: bool,
-) -> str:
+def render(session: Session, figures: Mapping[str, float], known: Known) -> str:
     """Draw the panel.
 
     Parameters
@@ -153,14 +220,20 @@ def render(
         Network and picture shown.
     figures : mapping
         What `MaskView.figures` holds; missing figures show as a dash.
-    timings : LayerTimings or None
-        None while they are not known.
-    measuring : bool
-        Whether they will come without further ado.
+    known : Known
+        What was worked out beside them.
 
     Returns
     -------
     str
         HTML; every text in it that came from outside is escaped.
     """
-    return _outputs(figures) + _bytes(figures) + _times(timings, measuring) + _guesses(session)
+    blocks = {  # by the name of their place in the style sheet
+        "outputs": _outputs(figures),
+        "skippable": _skippable(known.value, current=known.value_current),
+        "cost": _cost(figures, known),
+        "bytes": _bytes(figures, known.input_figures),
+        "times": _times(known.timings, known.measuring),
+        "guesses": _guesses(session),
+    }
+    return "".join(f'<section style="grid-area: {name}">{block}</section>' for name, block in blocks.items())

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import traitlets
 
 from seerlab.engine.predictor_study import METHODS, Point, PredictorStudy, check_bits, check_cost, measure_all
@@ -23,6 +22,9 @@ from ._base import refuse_unknown
 from ._computed import ComputedView, Frame, Setting
 from ._rest import AfterRest
 from .predictor_still import chart_png
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REST_S = 0.25  # a slider at rest this long is not being dragged
 SEND_EVERY_S = 0.15  # between two versions of growing curves
@@ -175,6 +177,8 @@ class PredictorView(ComputedView[PredictorStudy, _Setting]):
             setting = self._setting()
         measure_all(setting.study, setting.cost, lambda: self.closed, lambda: None)
         self._send_curves(setting, finished=True)
+        import pandas as pd
+
         return pd.DataFrame([p.summary() for method in METHODS for p in setting.study.points(method)])
 
     # --- computing ---

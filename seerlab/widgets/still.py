@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 WIDTH, HEIGHT = 720, 560  # fits a notebook page, and stays below about 300 kB even for a noisy mask
 LINE = 18  # height of a line of text
 GAP = 2
+FIELD = 16  # bits of a count
 COLOURS_KEPT = 48  # of the averaged colours; a palette makes the file a third of the size of full colour
 # By class = predicted + 2 * true, with the colours of the live view on a light page. Where outputs share a dot, errors are laid
 # over the mean of the others stronger than their share, as there.
@@ -57,7 +58,7 @@ def mosaic_png(
     picture.paste(Image.fromarray(tiles), (0, LINE + LINE // 2))
     _write(ImageDraw.Draw(picture), heading, counts, outputs, tiles.shape[0] + 2 * LINE)
     file = io.BytesIO()
-    picture.quantize(palette=_palette(tiles), dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    picture.quantize(palette=_palette(tiles), dither=Image.Dither.NONE).save(file, "PNG", compress_level=6)
     return file.getvalue()
 
 
@@ -94,10 +95,18 @@ def _tile(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8
         rows, columns = (np.arange(target) * size // target for size, target in ((p, height), (q, width)))
         repeated: NDArray[np.uint8] = colours.astype(np.uint8)[plane[rows][:, columns]]
         return repeated
-    counts = np.eye(4, dtype=np.float32)[plane]  # (P, Q, 4)
-    for axis, (size, target) in enumerate(((p, height), (q, width))):
-        counts = np.add.reduceat(counts, -(-np.arange(target) * size // target), axis=axis)
-    skipped, wasted, missed, kept = (counts[..., k, None] for k in range(4))
+    # The four counts of a dot share one integer: summed once, in fields of 16 bits, or counted in float32 where a dot is larger.
+    rows, columns = (-(-np.arange(target) * size // target) for size, target in ((p, height), (q, width)))
+    if p * q < 1 << FIELD:
+        fields = np.left_shift(np.uint64(1), FIELD * np.arange(4, dtype=np.uint64))[plane]
+        sums = np.add.reduceat(np.add.reduceat(fields, rows, axis=0), columns, axis=1)
+        parts = [(sums >> np.uint64(FIELD * k) & np.uint64((1 << FIELD) - 1)).astype(np.float32) for k in range(4)]
+    else:
+        parts = [
+            np.add.reduceat(np.add.reduceat((plane == k).astype(np.float32), rows, axis=0), columns, axis=1)
+            for k in range(4)
+        ]
+    skipped, wasted, missed, kept = (part[..., None] for part in parts)
     total = skipped + wasted + missed + kept
     mean = colours[0] + kept / np.maximum(skipped + kept, 1) * (colours[3] - colours[0])
     mean += np.minimum(1, WASTED_EMPHASIS * wasted / total) * (colours[1] - mean)

@@ -207,7 +207,7 @@ def test_the_encode_page_shows_the_layers_input_and_follows_the_layer(lab: Page)
     wait_label(lab, r"features\.14.*128 channels")
 
 
-@pytest.mark.parametrize("title", ["Maps", "Predictors", "Weights"])
+@pytest.mark.parametrize("title", ["Epsilon", "Granularity"])
 def test_a_page_draws_what_it_shows_when_it_is_turned_to(lab: Page, title: str):
     lab.get_by_role("tab", name=title, exact=True).click()
     page = lab.locator(".widget-tab-contents > :not(.lm-mod-hidden)")
@@ -215,6 +215,101 @@ def test_a_page_draws_what_it_shows_when_it_is_turned_to(lab: Page, title: str):
     expect(canvas).not_to_have_attribute("data-frame", "0", timeout=START_MS)
     expect(canvas).to_have_attribute("aria-label", re.compile(r"\w{3}"), timeout=STEP_MS)
     assert canvas.bounding_box()["width"] > page.bounding_box()["width"] / 3
+
+
+def test_the_chart_of_predictors_opens_below_the_mask_by_keyboard(lab: Page):
+    fold = lab.get_by_role("button", name=re.compile("SPL beside SeerNet"))
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    fold.focus()
+    lab.keyboard.press("Enter")
+    expect(fold).to_have_attribute("aria-expanded", "true", timeout=STEP_MS)
+    chart = lab.locator(".seer-pred canvas[data-frame], .seer canvas[data-frame]:not(.seer-mask canvas)").first
+    expect(chart).not_to_have_attribute("data-frame", "0", timeout=START_MS)
+    fold.focus()
+    lab.keyboard.press("Enter")
+    expect(chart).to_be_hidden(timeout=STEP_MS)
+
+
+def test_the_tabs_are_turned_by_keyboard(lab: Page):
+    lab.get_by_role("tab", name="Predict", exact=True).focus()
+    lab.keyboard.press("ArrowRight")
+    lab.keyboard.press("Enter")
+    expect(lab.get_by_role("tab", name="Epsilon", exact=True)).to_have_attribute(
+        "aria-selected", "true", timeout=STEP_MS
+    )
+    canvas = lab.locator(".widget-tab-contents > :not(.lm-mod-hidden) canvas[data-frame]")
+    expect(canvas).not_to_have_attribute("data-frame", "0", timeout=START_MS)
+
+
+@pytest.mark.parametrize(("kind", "begin"), [("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"figure,value")])
+def test_view_and_figures_are_saved_by_a_button(lab: Page, kind: str, begin: bytes):
+    with lab.expect_download(timeout=START_MS) as download:
+        lab.get_by_role("group", name="Export").get_by_text(kind, exact=True).click()
+    assert download.value.suggested_filename == f"seerlab_vgg9-cifar10_features.3_predict.{kind.lower()}"
+    assert Path(download.value.path()).read_bytes().startswith(begin)
+
+
+def test_code_is_copied_or_shown_where_there_is_no_clipboard(lab: Page):
+    lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copy = lab.get_by_role("button", name="Copy as code", exact=True)
+    copy.click()
+    expect(lab.get_by_text("Code copied", exact=True)).to_be_visible(timeout=STEP_MS)
+    assert 'sl.Lab("vgg9_cifar10"' in lab.evaluate("() => navigator.clipboard.readText()")
+    lab.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+    copy.click()
+    shown = lab.get_by_label("Code of this lab", exact=True)
+    expect(shown).to_be_focused(timeout=STEP_MS)
+    assert 'layer="features.3"' in lab.evaluate("() => getSelection().toString() || document.activeElement.value")
+
+
+HEIGHTS = "panel => [...panel.children].map(section => section.getBoundingClientRect().height)"
+
+
+def test_top_one_is_worked_out_on_request_and_the_button_keeps_its_place(lab: Page):
+    panel = lab.locator(".seerlab-figures")
+    expect(panel).to_contain_text("SeerNet:", timeout=START_MS)
+    height = panel.evaluate(HEIGHTS)
+    panel.get_by_role("button", name="work out", exact=True).click()
+    expect(panel.get_by_role("row", name=re.compile("same class.* of 7"))).to_be_visible(timeout=START_MS)
+    assert panel.evaluate(HEIGHTS) == height
+
+
+def test_nothing_jumps_while_bits_move(lab: Page):
+    panel = lab.locator(".seerlab-figures")
+    expect(panel).to_contain_text(re.compile("Sparse|winner"), timeout=START_MS)
+    boxes = lab.locator(
+        ".seerlab-controls, .seer-mask canvas, .seerlab-figures, .seerlab-figures section, .seerlab-fold"
+    )
+    before = boxes.evaluate_all(
+        "all => all.map(e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })"
+    )
+    lab.get_by_role("slider", name="Bits", exact=True).focus()
+    for bits in (3, 2, 1):
+        lab.keyboard.press("ArrowLeft")
+        wait_label(lab, f"{bits} bit")
+        after = boxes.evaluate_all(
+            "all => all.map(e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })"
+        )
+        assert after == before
+
+
+def test_two_labs_side_by_side_are_their_own(page: Page, server, folder, errors):
+    cells = (
+        "import seerlab as sl, ipywidgets\na, b = sl.Lab(), sl.Lab(bits=7, page='Encode')\nipywidgets.HBox([a, b])",
+        "import threading\nt = threading.Thread(target=setattr, args=(a, 'bits', 2)); t.start(); t.join(); print(a.bits, b.bits)",
+    )
+    write_notebook(folder / "two.ipynb", *cells)
+    run_all(page, server, "two.ipynb")
+    expect(page.locator(".seerlab-lab")).to_have_count(2, timeout=START_MS)
+    # By their place, not their role: the notebook hides what the cell run last has pushed out of sight.
+    bits = page.locator(".seerlab-field-bits input")
+    expect(bits.first).to_have_value("2", timeout=START_MS)
+    expect(bits.nth(1)).to_have_value("7")
+    page.locator(".seerlab-lab").first.scroll_into_view_if_needed(timeout=STEP_MS)
+    wait_label(page.locator(".seerlab-lab").first, "2 bits")
+    expect(page.locator(".seer-enc canvas[role=img]")).to_have_attribute(
+        "aria-label", re.compile(r"features\.3"), timeout=START_MS
+    )
 
 
 def strip_of(page: Page):

@@ -19,6 +19,7 @@ from seerlab.engine import session as engine_session
 from seerlab.engine.session import RANDOM
 from seerlab.engine.timing import LayerTimings, layer_timings
 from seerlab.widgets import lab as lab_module
+from seerlab.widgets import lab_worker
 from seerlab.widgets.lab import Lab
 
 PATIENCE_S = 120  # a guard against a hang, not a limit on speed
@@ -41,9 +42,10 @@ class Small(nn.Module):
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch):
     """Measure once, as soon as nothing waits: tests do not wait for a hand to rest."""
-    monkeypatch.setattr(lab_module, "layer_timings", partial(layer_timings, repeats=1))
-    monkeypatch.setattr(lab_module, "REST_S", 0.0)
-    monkeypatch.setattr(lab_module, "DOWNLOAD_REST_S", 0.0)
+    for module in (lab_module, lab_worker):
+        monkeypatch.setattr(module, "layer_timings", partial(layer_timings, repeats=1))
+    for name in ("VALUE_REST_S", "REST_S", "DOWNLOAD_REST_S"):
+        monkeypatch.setattr(lab_worker, name, 0.0)
 
 
 @pytest.fixture
@@ -63,6 +65,10 @@ def pictured():
 def settle(lab):
     assert lab.wait_settled(PATIENCE_S)
     return lab
+
+
+def panel_of(lab):
+    return lab._lab_predict.figures.html
 
 
 def alert(lab):
@@ -123,16 +129,16 @@ def test_controls_may_be_moved_from_another_thread(small):
 
 def test_panel_says_measuring_until_the_times_are_there(small):
     settle(small)
-    small._lab_take_timings(None, measuring=True)
-    assert small._lab_panel.value.count("measuring…") == len(LayerTimings.LABELS) + 1
-    rows = small._lab_panel.value.count("<tr")
-    small.measure()
-    assert "measuring…" not in small._lab_panel.value
-    assert small._lab_panel.value.count("<tr") == rows
+    small._lab_worker.know(timings=None, measuring=True)
+    assert panel_of(small).count("measuring…") == len(LayerTimings.LABELS) + 1
+    rows = panel_of(small).count("<tr")
+    small.time_layer()
+    assert "measuring…" not in panel_of(small)
+    assert panel_of(small).count("<tr") == rows
 
 
 def test_charts_show_sparsity_errors_and_times(small):
-    layers, false_skips, _, times = settle(small)._lab_charts.widget.data
+    layers, false_skips, _, times = settle(small)._lab_predict.charts.widget.data
     assert list(layers.customdata) == ["first", "second", "smooth"]
     assert layers.y[2] is None
     assert layers.y[1] == pytest.approx(100 * small.summary()["sparsity"])
@@ -145,10 +151,10 @@ def test_only_one_plotly_figure_is_made(small):
     from plotly.graph_objects import FigureWidget
 
     settle(small)
-    figure = small._lab_charts.widget
+    figure = small._lab_predict.charts.widget
     small.layer = "first"
     settle(small)
-    assert small._lab_chart_box.children == (figure,)
+    assert small._lab_predict.chart_box.children == (figure,)
     assert isinstance(figure, FigureWidget)
 
 
@@ -220,7 +226,7 @@ def test_a_network_of_which_nothing_is_predicted_leaves_the_picture(pictured):
 
 def test_random_weights_are_called_random_on_the_canvas_and_in_the_panel(pictured):
     assert "random weights" in pictured.view.title
-    assert "Random weights" in pictured._lab_panel.value
+    assert "Random weights" in panel_of(pictured)
 
 
 def test_a_sample_photograph_is_chosen_by_name(pictured):
@@ -356,123 +362,6 @@ def test_two_labs_do_not_share_anything(small):
 
 def test_values_in_the_panel_are_escaped(small):
     settle(small)
-    small._lab_shown[0].guesses = (engine_session.Guess("<b>cat</b>", 0.5),)
-    small._lab_draw_panel()
-    assert "&lt;b&gt;cat" in small._lab_panel.value
-
-
-PREDICT_PAGE, ENCODE_PAGE, MAPS_PAGE, PREDICTORS_PAGE, WEIGHTS_PAGE, NETWORK_PAGE = range(6)
-
-
-def turn_to(lab, page):
-    lab._lab_pages.selected_index = page
-    return lab
-
-
-def page_view(lab, page):
-    return lab._lab_more[page - 1].view
-
-
-def test_pages_are_made_when_they_are_opened_first(small):
-    assert (small.encoding, small.strip) == (None, None)
-    strip = turn_to(small, NETWORK_PAGE).strip
-    assert list(strip.study.layers) == ["first", "second", "smooth"]
-    assert strip.selected == "second"
-    assert small.encoding is None
-    assert turn_to(small, ENCODE_PAGE).encoding.layer.name == "second"
-    turn_to(small, NETWORK_PAGE)
-    assert small.strip is strip
-
-
-def test_a_page_follows_the_layer_even_one_that_is_not_predicted(small):
-    turn_to(small, ENCODE_PAGE)
-    small.layer = "smooth"
-    settle(small)
-    assert small.encoding.layer.name == "smooth"
-    assert small.view.layer.name == "second"
-
-
-def test_a_page_that_is_not_looked_at_follows_when_it_is_turned_to(small):
-    turn_to(turn_to(turn_to(small, NETWORK_PAGE), ENCODE_PAGE), PREDICT_PAGE)
-    small.layer = "first"
-    settle(small)
-    assert (small.encoding.layer.name, small.strip.selected) == ("second", "second")
-    assert turn_to(small, ENCODE_PAGE).encoding.layer.name == "first"
-    assert turn_to(small, NETWORK_PAGE).strip.selected == "first"
-
-
-def test_the_page_of_maps_follows_the_picture(pictured):
-    maps = page_view(turn_to(pictured, MAPS_PAGE), MAPS_PAGE)
-    before = maps.compute(epsilon=0.0)
-    names = [name for name, _ in pictured._lab_controls.image_options]
-    pictured.image = names[1]
-    settle(pictured)
-    assert names[1] in maps.title
-    after = maps.compute(epsilon=0.0)
-    assert after != before
-
-
-def test_bits_are_the_same_on_the_page_of_predictors(small):
-    predictors = page_view(turn_to(small, PREDICTORS_PAGE), PREDICTORS_PAGE)
-    assert predictors.layer is small.view.layer
-    predictors.bits = 6
-    assert small.bits == 6
-    small.bits = 3
-    assert predictors.bits == 3
-
-
-def test_the_page_of_weights_prunes_the_layer_chosen(small):
-    weights = page_view(turn_to(small, WEIGHTS_PAGE), WEIGHTS_PAGE)
-    small.layer = "first"
-    settle(small)
-    assert weights.layer.name == "first"
-
-
-def test_a_page_says_what_it_cannot_show_and_shows_what_comes_next(small):
-    small.layer = "smooth"  # followed by neither ReLU nor max-pool: nothing to predict
-    settle(small)
-    turn_to(small, PREDICTORS_PAGE)
-    assert page_view(small, PREDICTORS_PAGE) is None
-    (alert,) = small._lab_more[PREDICTORS_PAGE - 1].box.children
-    assert "smooth" in alert.value
-    small.layer = "first"
-    settle(small)
-    assert page_view(small, PREDICTORS_PAGE).layer.name == "first"
-
-
-def test_layer_opened_on_the_network_page_is_shown_on_the_predict_page(small):
-    turn_to(small, NETWORK_PAGE).strip._receive(None, {"kind": "open", "layer": "first"}, [])
-    assert (small.layer, small._lab_pages.selected_index) == ("first", PREDICT_PAGE)
-    settle(small)
-    assert small.view.layer.name == "first"
-
-
-def test_network_page_measures_no_times_while_another_page_is_looked_at(small):
-    strip = turn_to(small, NETWORK_PAGE).strip
-    assert not strip.paused
-    turn_to(small, PREDICT_PAGE)
-    assert strip.paused
-    strip.measure = "time"
-    assert strip.compute()["measured_layers"] == 0
-    turn_to(small, NETWORK_PAGE)
-    assert strip.compute()["measured_layers"] == 3
-
-
-def test_network_page_follows_the_picture_and_keeps_what_it_worked_out(pictured):
-    strip = turn_to(pictured, NETWORK_PAGE).strip
-    study = strip.study
-    first, second, *_ = (name for name, _ in pictured._lab_controls.image_options)
-    pictured.image = second
-    settle(pictured)
-    assert second in strip.study.title
-    pictured.image = first
-    settle(pictured)
-    assert strip.study is study
-
-
-def test_closing_the_lab_closes_its_pages():
-    lab = Lab(Small().eval(), torch.rand(1, 3, 16, 16))
-    strip, encoding = turn_to(lab, NETWORK_PAGE).strip, turn_to(lab, ENCODE_PAGE).encoding
-    lab.close()
-    assert strip.closed
-    assert encoding.closed
+    small._lab_worker.shown[0].guesses = (engine_session.Guess("<b>cat</b>", 0.5),)
+    small._lab_draw()
+    assert "&lt;b&gt;cat" in panel_of(small)

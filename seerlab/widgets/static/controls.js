@@ -190,6 +190,47 @@ function render({ model, el }) {
     return box;
   };
 
+  // What a reader takes away: files come from the kernel as bytes, code as text.
+  const request = (text, what, name) => {
+    const button = make("button", { type: "button", "aria-label": name, title: name }, text);
+    button.addEventListener("click", () => model.send({ kind: "request", what }));
+    return button;
+  };
+  const takeaway = make(
+    "span",
+    { class: "seerlab-takeaway", role: "group", "aria-label": "Export" },
+    request("PNG", "png", "Save the view as PNG"),
+    request("SVG", "svg", "Save the view as SVG"),
+    request("CSV", "csv", "Save the figures as CSV"),
+    request("Copy as code", "code", "Copy as code"),
+  );
+  const code = make("textarea", { class: "seerlab-code", readonly: "", "aria-label": "Code of this lab", rows: 4, hidden: "" });
+  const done = make("span", { class: "seerlab-done", role: "status" });
+  const receive = async (content, buffers) => {
+    if (content.kind === "file") {
+      const url = URL.createObjectURL(new Blob(buffers));
+      make("a", { href: url, download: content.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 0); // the click has taken it by then
+      done.textContent = `${content.name} saved`;
+    } else if (content.kind === "code") {
+      code.hidden = true;
+      try {
+        await navigator.clipboard.writeText(content.text);
+        done.textContent = "Code copied";
+      } catch {
+        // No clipboard without a secure address or the reader's leave: the code is shown and selected instead.
+        code.value = content.text;
+        code.rows = content.text.split("\n").length;
+        code.hidden = false;
+        code.focus();
+        code.select();
+        done.textContent = "Code selected: copy it";
+      }
+    }
+  };
+  model.on("msg:custom", receive);
+  stopListening.push(() => model.off("msg:custom", receive));
+
   const status = make("span", { role: "status" });
   const progress = make("progress", { max: 1, "aria-label": "Progress" });
   const alert = make("div", { role: "alert", class: "seerlab-alert" });
@@ -216,11 +257,12 @@ function render({ model, el }) {
     range("bits", "Bits", (value) => `${value} ${value === 1 ? "bit" : "bits"}`),
     range("margin", "Margin", steps),
     channel(),
-    make("div", { class: "seerlab-status" }, status, progress, alert),
+    make("div", { class: "seerlab-status" }, status, progress, alert, done, takeaway),
+    code,
   );
   // JupyterLab takes the keys of a notebook in command mode (arrows fold headings and change the cell), unless the element that
   // has the focus carries this mark itself: on a parent it does not count.
-  for (const control of form.querySelectorAll("input, select")) control.setAttribute("data-lm-suppress-shortcuts", "true");
+  for (const control of form.querySelectorAll("input, select, button, textarea")) control.setAttribute("data-lm-suppress-shortcuts", "true");
   el.replaceChildren(form);
 
   return () => {
