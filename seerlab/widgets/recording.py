@@ -58,7 +58,7 @@ class Front:
 
 def front_of(widget: anywidget.AnyWidget) -> Front:
     """Take the browser's half of a widget that is there; of a class alone anywidget hides it."""
-    return Front(type(widget).__name__, str(widget._esm), str(widget._css))
+    return Front(type(widget).__name__, str(widget._esm), str(getattr(widget, "_css", "")))
 
 
 @dataclass

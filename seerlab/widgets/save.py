@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from seerlab.engine.encoding_study import EncodingStudy
 from seerlab.engine.granularity_study import GRANULARITIES
+from seerlab.engine.mask_value import mask_value
 from seerlab.engine.predictor_study import BITS, RATIOS
 from seerlab.engine.session import Session
 from seerlab.engine.timing import LayerTimings, layer_timings
+from seerlab.layers import ConvLayer
 
 from . import panel
 from ._base import refuse_unknown
@@ -25,18 +29,20 @@ from .controls import NO_PROGRESS, Controls
 from .encoding_view import METHOD_NAMES, EncodingView
 from .epsilon_view import EpsilonView
 from .granularity_view import GranularityView
+from .lab_worker import Known
 from .mask_view import ALL_CHANNELS, MaskView
 from .network_strip import NetworkStrip
 from .network_view import session_study
-from .pages import layer_title
+from .pages import encoding_view, layer_title
+from .predict_page import FOLD
+from .predict_page import TITLE as PREDICT
 from .predictor_view import PredictorView
 from .recording import Blobs, Recording, clean, front_of, record
-from .saved_page import Part, check_file, write_page
+from .saved_page import LabFrame, Part, check_file, write_page
 
 if TYPE_CHECKING:
     from .lab import Lab
 
-PREDICT = "Predict"
 MARGINS = (0, 10, 30, 100)
 SPARSITIES = tuple(round(0.1 * step, 1) for step in range(11))
 FEW_SPARSITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -170,50 +176,65 @@ def _record(
 def save_lab(lab: Lab, file: Any, *, margins: Sequence[int], times: bool, progress: bool) -> Path:
     """Save a lab as a page; see `Lab.save`."""
     path = check_file(file)
-    session, name = lab._lab_shown
+    session, name = lab._lab_worker.shown
     views = _views(lab, session, name)
+    mask = views[PREDICT]
     blobs, parts = Blobs(), []
     try:
         axes = {title: default_axes(view) for title, view in views.items()}
         axes[PREDICT]["margin"] = _joined(margins, lab.margin)
         settings = {title: _settings(view, axes[title]) for title, view in views.items()}
+        input_figures = EncodingStudy(session.layer(name)).figures(0.0)
+        panels: list[str] = []
+
+        def draw_panel(values: Mapping[str, Any]) -> None:
+            known = Known(
+                timings=_timings(lab, session.layer(name), values, times),
+                measuring=False,
+                value=mask_value(mask.study.prediction(values["bits"], values["margin"])),
+                value_current=True,
+                input_figures=input_figures,
+            )
+            panels.append(panel.render(session, mask.figures, known))
+
         with tqdm(total=sum(map(len, settings.values())), unit="setting", disable=not progress) as bar:
             for title, view in views.items():
                 bar.set_description(title)
-                panels: list[str] = []
-
-                def draw_panel(values: Mapping[str, Any], panels: list[str] = panels) -> None:
-                    timings = _timings(lab, session.layer(name), values, times)
-                    panels.append(panel.render(session, views[PREDICT].figures, timings, measuring=False))
-
                 seen = {"seen": draw_panel} if title == PREDICT else {}
                 recording = _record(view, settings[title], blobs, bar, times=times, **seen)
-                parts.append(Part(title, recording, dict(zip(recording.plays, panels, strict=False))))
+                shown = dict(zip(recording.plays, panels, strict=True)) if title == PREDICT else {}
+                parts.append(Part(title, recording, shown, PREDICT if title == FOLD else ""))
     finally:
         for view in views.values():
             view.close()
-    return write_page(
-        path, layer_title(session, name), parts, blobs, (front_of(lab._lab_controls), _controls(lab, session, name))
+    frame = LabFrame(
+        front_of(lab._lab_controls), _controls(lab, session, name), front_of(lab._lab_predict.figures), lab.to_code()
     )
+    return write_page(path, layer_title(session, name), parts, blobs, frame)
 
 
-def _views(lab: Lab, session: Session, name: str) -> dict[str, ComputedView[Any, Any]]:
+def _views(lab: Lab, session: Session, name: str) -> dict[str, Any]:
     """A view for each page of the lab, by its title, but for those that this layer has none of; the live lab says why."""
-    layer, title = session.layer(name), layer_title(session, name)
-    makers: dict[str, Callable[[], ComputedView[Any, Any]]] = {
-        PREDICT: lambda: MaskView(layer, bits=lab.bits, margin=lab.margin, channel=lab.channel),
-        "Encode": lambda: EncodingView(layer),
-        "Maps": lambda: EpsilonView(session.model, session.x, categories=session.categories or None),
-        "Predictors": lambda: PredictorView(layer, bits=lab.bits),
-        "Weights": lambda: GranularityView(layer),
-        "Network": lambda: NetworkStrip(session_study(session), selected=name),
+    layer = session.layer(name)
+    predict = {setting: getattr(lab, setting) for setting in ("bits", "margin", "channel", "mode")}
+    makers: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+        PREDICT: (partial(MaskView, layer), predict),
+        FOLD: (partial(PredictorView, layer), lab._lab_predict.predictors.settings()),
     }
-    views = {}
-    for heading, make in makers.items():
+    categories = session.categories or None
+    kinds: dict[str, Callable[..., Any]] = {
+        "Epsilon": partial(EpsilonView, session.model, session.x, categories=categories),
+        "Encode": partial(encoding_view, layer),
+        "Granularity": partial(GranularityView, layer),
+        "Network": partial(NetworkStrip, session_study(session), selected=name),
+    }
+    makers |= {page.title: (kinds[page.title], page.settings()) for page in lab._lab_more if page.title in kinds}
+    views: dict[str, Any] = {}
+    for title, (make, settings) in makers.items():
         with suppress(ValueError):
-            view = views[heading] = make()
-            if not isinstance(view, NetworkStrip):
-                view.title = session.title if isinstance(view, EpsilonView) else title
+            views[title] = view = make(**settings)
+            if view.has_trait("title"):
+                view.title = session.title if isinstance(view, EpsilonView) else layer_title(session, name)
     return views
 
 
@@ -235,7 +256,7 @@ def _controls(lab: Lab, session: Session, name: str) -> dict[str, Any]:
     return state
 
 
-def _timings(lab: Lab, layer: Any, values: Mapping[str, Any], times: bool) -> LayerTimings | None:
+def _timings(lab: Lab, layer: ConvLayer, values: Mapping[str, Any], times: bool) -> LayerTimings | None:
     """Times of a setting: the lab's own where it has them; else, for the margin it shows, measured now."""
     if (values["bits"], values["margin"]) == (lab.bits, lab.margin) and lab.timings is not None:
         return lab.timings  # type: ignore[no-any-return]  # a trait

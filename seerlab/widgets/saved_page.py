@@ -36,11 +36,35 @@ class Part:
     recording : Recording
     panel : dict of str to str
         HTML beside the view, by the keys of the recording.
+    under : str
+        Title of the part below which this one folds out, in place of a tab of its own.
     """
 
     title: str
     recording: Recording
     panel: dict[str, str] = field(default_factory=dict)
+    under: str = ""
+
+
+@dataclass(frozen=True)
+class LabFrame:
+    """What a lab has around its views.
+
+    Attributes
+    ----------
+    controls : Front
+    state : dict
+        Of the controls.
+    figures : Front
+        Shows a part's `panel`.
+    code : str
+        What "Copy as code" copies.
+    """
+
+    controls: Front
+    state: dict[str, Any]
+    figures: Front
+    code: str
 
 
 def check_file(file: Any) -> Path:
@@ -65,9 +89,7 @@ def check_file(file: Any) -> Path:
     return path
 
 
-def write_page(
-    path: Path, title: str, parts: Sequence[Part], blobs: Blobs, controls: tuple[Front, Mapping[str, Any]] | None = None
-) -> Path:
+def write_page(path: Path, title: str, parts: Sequence[Part], blobs: Blobs, frame: LabFrame | None = None) -> Path:
     """Write the page beside its place, and move it there when it is whole.
 
     Parameters
@@ -77,8 +99,8 @@ def write_page(
     title : str
     parts : sequence of Part
     blobs : Blobs
-    controls : tuple of Front and mapping, optional
-        The lab's controls with their state; without them the views stand alone.
+    frame : LabFrame, optional
+        Without it the views stand alone.
 
     Returns
     -------
@@ -86,11 +108,15 @@ def write_page(
         `path`.
     """
     fronts = dict.fromkeys(part.recording.front for part in parts)
-    if controls is not None:
-        fronts[controls[0]] = None
+    if frame is not None:
+        fronts |= {frame.controls: None, frame.figures: None}
     content = {
-        "views": [{"title": part.title, "panel": part.panel, **part.recording.content()} for part in parts],
-        "controls": None if controls is None else controls[1],
+        "views": [
+            {"title": part.title, "under": part.under, "panel": part.panel, **part.recording.content()}
+            for part in parts
+        ],
+        "controls": None if frame is None else frame.state,
+        "code": None if frame is None else frame.code,
         "steps": STEPS,
     }
     html = _html(title, list(fronts), content, blobs)

@@ -20,8 +20,9 @@ SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+OPEN = ("--allow-root", "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.password=")
 ATTEMPTS, ATTEMPT_S = 600, 0.1  # a minute, on a machine that is busy with other tests
-READY = re.compile(r"(http://127\.0\.0\.1:\d+)/")
+READY = re.compile(r"http://(?:127\.0\.0\.1|localhost)(:\d+)/")
 
 
 def write_notebook(path: Path, *cells: str) -> None:
@@ -64,7 +65,7 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
         Address, without a slash at the end.
     """
     folders = _settings(private, theme)
-    options = ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}", *folders]
+    options = [*OPEN, f"--ServerApp.root_dir={notebooks}", *folders]
     with _running("jupyterlab", options, private, notebooks) as address:
         yield address
 
@@ -73,7 +74,7 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
 def notebook7(notebooks: Path, private: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
     """Run a Jupyter Notebook 7 over a folder of notebooks; parameters and address as `jupyterlab`."""
     folders = _settings(private, theme)
-    options = ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}", *folders]
+    options = [*OPEN, f"--ServerApp.root_dir={notebooks}", *folders]
     with _running("notebook", options, private, notebooks) as address:
         yield address
 
@@ -81,7 +82,9 @@ def notebook7(notebooks: Path, private: Path, theme: str = "JupyterLab Light") -
 @contextmanager
 def voila(notebook: Path, private: Path, theme: str = "light") -> Iterator[str]:
     """Run Voila on one notebook, whose page is the address itself; otherwise as `jupyterlab`."""
-    with _running("voila", [str(notebook), f"--theme={theme}"], private, notebook.parent) as address:
+    with _running(
+        "voila", [str(notebook), "--Voila.ip=127.0.0.1", f"--theme={theme}"], private, notebook.parent
+    ) as address:
         yield address
 
 
@@ -100,9 +103,7 @@ def _settings(private: Path, theme: str) -> list[str]:
 @contextmanager
 def _running(program: str, options: Sequence[str], private: Path, folder: Path) -> Iterator[str]:
     """Run a server until the block ends; yield its address."""
-    command = [sys.executable, "-m", program, "--no-browser", "--ip=127.0.0.1", f"--port={_free_port()}", *options]
-    if program != "voila":  # which has no such question
-        command.append("--allow-root")
+    command = [sys.executable, "-m", program, "--no-browser", f"--port={_free_port()}", *options]
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(private / "config"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
@@ -136,7 +137,7 @@ class _Log(threading.Thread):
             for line in self._stream or ():
                 file.write(line)
                 if match := READY.search(line):
-                    self._found.put(match[1])
+                    self._found.put(f"http://127.0.0.1{match[1]}")
         self._found.put(None)
 
     def address(self) -> str:

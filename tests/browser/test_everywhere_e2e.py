@@ -73,7 +73,7 @@ def test_sliders_pages_and_numbers_work_by_keyboard(lab: Page):
     assert wait_label(lab, "4 bits") == label
     expect(lab.locator(".seerlab-panel")).to_contain_text(re.compile(r"\d ms"), timeout=START_MS)
     expect(lab.locator(".seerlab-charts .bars path").first).to_be_attached(timeout=START_MS)
-    lab.get_by_role("tab", name="Maps", exact=True).click()
+    lab.get_by_role("tab", name="Epsilon", exact=True).click()
     maps = lab.locator(".seer-eps canvas[data-frame]")
     expect(maps).not_to_have_attribute("data-frame", "0", timeout=START_MS)
     label = maps.get_attribute("aria-label")

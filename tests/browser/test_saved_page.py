@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from seerlab.widgets.lab import Lab
@@ -123,7 +124,8 @@ def test_the_picture_at_each_setting_is_that_of_the_live_view(page_of_a_view, op
 
 def test_sliders_of_a_lab_move_by_keyboard_and_numbers_follow(page_of_a_lab, opened):
     page = opened(page_of_a_lab)
-    panel, before, picture = page.locator(".seerlab-panel"), page.locator(".seerlab-panel").inner_text(), pixels(page)
+    panel = page.locator(".seerlab-panel")
+    before, picture = panel.inner_text(), pixels(page)
     page.get_by_label("Bits", exact=True).focus()
     press(page, "ArrowLeft")
     expect(page.locator("canvas[data-frame]:visible")).to_have_attribute("aria-label", re.compile("3 bits"))
@@ -149,14 +151,9 @@ def test_a_slider_goes_to_the_next_setting_that_was_recorded(page_of_a_lab, open
 def test_every_page_of_a_lab_draws_and_its_slider_works(page_of_a_lab, opened):
     page = opened(page_of_a_lab)
     tabs = page.get_by_role("tab").all_inner_texts()
-    assert tabs == ["Predict", "Encode", "Maps", "Predictors", "Weights", "Network"]
+    assert tabs == ["Predict", "Epsilon", "Encode", "Granularity", "Network"]
     page.get_by_role("tab", name="Predict", exact=True).focus()
-    for title, slider in {
-        "Encode": "Epsilon",
-        "Maps": "Epsilon",
-        "Predictors": "Prune ratio",
-        "Weights": "Sparsity",
-    }.items():
+    for title, slider in {"Epsilon": "Epsilon", "Encode": "Epsilon", "Granularity": "Sparsity"}.items():
         page.keyboard.press("ArrowRight")
         expect(page.get_by_role("tab", name=title, exact=True)).to_have_attribute("aria-selected", "true")
         wait_drawn(page, 0)
@@ -179,7 +176,7 @@ def test_every_page_of_a_lab_draws_and_its_slider_works(page_of_a_lab, opened):
 
 def test_a_choice_that_was_not_recorded_is_taken_back_and_named(page_of_a_lab, opened):
     page = opened(page_of_a_lab)
-    page.get_by_role("tab", name="Maps", exact=True).click()
+    page.get_by_role("tab", name="Epsilon", exact=True).click()
     wait_drawn(page, 0)
     page.locator("canvas[data-frame]:visible").focus()
     page.keyboard.press("Enter")  # opens a map, whose values were not recorded
@@ -189,15 +186,19 @@ def test_a_choice_that_was_not_recorded_is_taken_back_and_named(page_of_a_lab, o
     expect(page.locator("header [role=status]")).to_have_text("")
 
 
-def test_bits_are_the_same_on_both_pages_that_have_them(page_of_a_lab, opened):
+def test_bits_are_the_same_in_the_chart_that_folds_out(page_of_a_lab, opened):
     page = opened(page_of_a_lab)
     page.get_by_label("Bits", exact=True).first.focus()
     press(page, "ArrowLeft")
-    page.get_by_role("tab", name="Predictors", exact=True).click()
-    wait_drawn(page, 0)
-    expect(page.get_by_role("tabpanel", name="Predictors", exact=True).get_by_label("Bits", exact=True)).to_have_value(
-        "3"
-    )
+    page.get_by_text("Few bits or few weights").click()
+    chart = page.locator(".seer-pred")
+    canvas = chart.locator("canvas[data-frame]")
+    expect(canvas).not_to_have_attribute("data-frame", "0")
+    expect(chart.get_by_label("Bits", exact=True)).to_have_value("3")
+    label = canvas.get_attribute("aria-label")
+    chart.get_by_label("Prune ratio", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    expect(canvas).not_to_have_attribute("aria-label", label)
 
 
 @pytest.mark.parametrize("width", [800, 1800])
@@ -207,3 +208,16 @@ def test_nothing_is_wider_than_the_window(page_of_a_lab, opened, width):
         page.get_by_role("tab", name=title, exact=True).click()
         wait_drawn(page, 0)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_code_and_picture_are_taken_away_and_the_rest_is_said(page_of_a_lab, opened):
+    page = opened(page_of_a_lab)
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="Save the view as PNG").click()
+    assert picture.value.suggested_filename == "predict.png"
+    with Image.open(picture.value.path()) as image:
+        assert image.width == page.locator("canvas[data-frame]:visible").evaluate("(c) => c.width")
+    page.get_by_role("button", name="Copy as code").click()
+    expect(page.get_by_text(re.compile("Code (copied|selected)"))).to_be_visible()
+    page.get_by_role("button", name="Save the figures as CSV").click()
+    expect(page.locator("header [role=status]")).to_contain_text("CSV needs the notebook")

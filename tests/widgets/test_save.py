@@ -14,6 +14,7 @@ import seerlab as sl
 from seerlab.engine.timing import layer_timings
 from seerlab.widgets import save, saved_page
 from seerlab.widgets.lab import Lab
+from seerlab.widgets.predict_page import FOLD
 from seerlab.widgets.recording import Blobs, clean
 from tests.widgets.test_lab import Small
 from tests.widgets.test_mask_view import make_layer
@@ -84,7 +85,8 @@ def test_lab_has_every_page_of_the_layer_and_its_numbers(lab, tmp_path, monkeypa
     file = lab.save(tmp_path / "lab.html", margins=[3], progress=False)
     recorded, _ = read(file)
     parts = {part["title"]: part for part in recorded["views"]}
-    assert list(parts) == ["Predict", "Encode", "Maps", "Predictors", "Weights", "Network"]
+    assert list(parts) == ["Predict", FOLD, "Epsilon", "Encode", "Granularity", "Network"]
+    assert [part["under"] for part in parts.values()] == ["", "Predict", "", "", "", ""]
     assert {name: values[:2] for name, values in parts["Predict"]["axes"].items()} == {"bits": [5, 1], "margin": [0, 3]}
     assert set(parts["Predict"]["panel"]) == set(parts["Predict"]["plays"])
     measured = parts["Predict"]["panel"]["1/0"]  # 1 bit at the margin of the lab
@@ -97,7 +99,7 @@ def test_lab_has_every_page_of_the_layer_and_its_numbers(lab, tmp_path, monkeypa
 
 def test_a_recorded_curve_is_complete(lab, tmp_path):
     recorded, _ = read(lab.save(tmp_path / "lab.html", margins=[], times=False, progress=False))
-    maps, predictors = (next(p for p in recorded["views"] if p["title"] == t) for t in ("Maps", "Predictors"))
+    maps, predictors = (next(p for p in recorded["views"] if p["title"] == t) for t in ("Epsilon", FOLD))
     curve = next(content for content, _ in maps["plays"]["0/0/0/0"] if content["kind"] == "curve")
     of_the_mode = [int(key.split("/")[-1]) for key in maps["plays"] if key.startswith("0/0/0/")]
     assert [point[0] for point in curve["points"]] == sorted(maps["axes"]["epsilon"][number] for number in of_the_mode)

@@ -123,7 +123,7 @@ globalThis.seerlab = (() => {
 					if (message.seq === seq) after();
 					after = () => {};
 				}
-				else if (message.kind === "open") opened(message.layer);
+				else if (message.kind === "open" || message.kind === "leave") opened(message.layer);
 				// An answer without sums: there is nothing to compute them from.
 				else if (message.id !== undefined) setTimeout(() => model.emit("msg:custom", { kind: message.kind, id: message.id }, []));
 			},
@@ -176,41 +176,74 @@ globalThis.seerlab = (() => {
 	};
 
 	async function start() {
-		const { views: parts, controls, steps } = JSON.parse(new TextDecoder().decode(await decoded(find("#recording").textContent, true)));
+		const { views: parts, controls, code, steps } = JSON.parse(new TextDecoder().decode(await decoded(find("#recording").textContent, true)));
 		const status = find("header [role=status]");
 		const say = (text) => (status.textContent = text);
-		find("header ul").append(...parts.map((view) => make("li", {}, list(view))));
+		find("header ul").append(...parts.map((part) => make("li", {}, list(part))));
 		const main = find("main");
 		main.className = controls ? "seerlab-lab" : "";
-		const panes = parts.map((view) => {
+		const shown = parts.map((part) => {
 			const place = make("div", { class: "seerlab-view" });
-			const panel = make("div", { class: "widget-html-content" });
-			const beside = Object.keys(view.panel).length > 0;
-			const pane = beside ? make("div", { class: "seerlab-body" }, place, make("div", { class: "seerlab-panel" }, panel)) : make("div", {}, place);
-			const show = (html) => html !== undefined && (panel.innerHTML = html);
-			const model = makePlayer(view, steps, say, (layer) => open(layer), show);
+			const beside = Object.keys(part.panel).length ? makeFigures(say) : null;
+			const model = makePlayer(part, steps, say, open, (html) => beside?.show(html));
 			views.push(model);
-			const draw = () => modules.get(view.module)({ model, el: place });
-			return { view, pane: make("section", {}, pane), model, draw, drawn: false };
+			let drawn = false;
+			const draw = () => {
+				if (!drawn) modules.get(part.module)({ model, el: place });
+				drawn = true;
+			};
+			return { part, model, draw, body: beside ? make("div", { class: "seerlab-body" }, place, beside.place) : place };
 		});
-		const tabs = makeTabs(parts.map((view) => view.title), panes.map(({ pane }) => pane), (i) => {
-			if (!panes[i].drawn) panes[i].draw();
-			panes[i].drawn = true;
+		const pages = shown.filter(({ part }) => !part.under);
+		const panes = pages.map((page) => {
+			const folds = shown.filter(({ part }) => part.under && part.under === page.part.title).map(makeFold);
+			return make("section", {}, page.body, ...folds);
 		});
+		const tabs = makeTabs(pages.map(({ part }) => part.title), panes, (i) => pages[i].draw());
+		/** What a view asks for by a layer's name, or without one for the network around it. */
 		function open(layer) {
-			if (layer === controls?.layer) tabs.select(0);
+			const i = layer === undefined ? pages.findIndex(({ part }) => part.module === "NetworkStrip") : layer === controls?.layer ? 0 : -1;
+			if (i >= 0) tabs.select(i);
 			else say(`Layer ${layer} was not recorded; opening it needs the notebook and its kernel.`);
 		}
 		if (controls) {
 			const place = make("div");
 			main.append(place);
-			const model = makeModel(controls, { saved: () => {}, asked: () => {} });
-			link([model, ...panes.filter(({ view }) => ["MaskView", "PredictorView"].includes(view.module)).map((pane) => pane.model)]);
+			const model = makeModel(controls, { saved: () => {}, asked: ({ what }) => takeaway(what) });
+			const takeaway = async (what) => {
+				const name = `${pages.find((_, i) => !panes[i].hidden).part.title.toLowerCase()}.png`;
+				if (what === "code") model.emit("msg:custom", { kind: "code", text: code }, []);
+				else if (what === "png") model.emit("msg:custom", { kind: "file", name }, [await picture()]);
+				else say(`${what.toUpperCase()} needs the notebook and its kernel.`);
+			};
+			link([model, ...shown.filter(({ part }) => ["MaskView", "PredictorView"].includes(part.module)).map((view) => view.model)]);
 			modules.get("Controls")({ model, el: place });
 		}
-		if (parts.length > 1) main.append(tabs.list);
-		main.append(...panes.map(({ pane }) => pane));
+		if (pages.length > 1) main.append(tabs.list);
+		main.append(...panes);
 		tabs.select(0);
+	}
+
+	/** The figures beside a view: the lab's own module, with a model that holds their HTML. */
+	function makeFigures(say) {
+		const place = make("div", { class: "seerlab-panel" });
+		const model = makeModel({ html: "" }, { saved: () => {}, asked: () => say("This figure was not recorded; working it out needs the notebook and its kernel.") });
+		modules.get("Figures")({ model, el: place });
+		return { place, show: (html) => html !== undefined && model.set("html", html) };
+	}
+
+	/** A view that folds out below another. */
+	function makeFold({ part, body, draw }) {
+		const fold = make("details", { class: "seerlab-more" }, make("summary", {}, part.title), body);
+		fold.addEventListener("toggle", () => fold.open && draw());
+		return fold;
+	}
+
+	/** PNG file of the canvas in sight. */
+	async function picture() {
+		const canvas = [...document.querySelectorAll("canvas[data-frame]")].find((c) => c.offsetParent);
+		const file = await new Promise((done) => canvas.toBlob(done, "image/png"));
+		return new Uint8Array(await file.arrayBuffer());
 	}
 
 	/** What one model sets, the others take. */
