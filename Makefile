@@ -1,4 +1,5 @@
 # make lab: everything set up, JupyterLab open on the first notebook.    make test: the same set-up and the whole test suite.
+# make app: the lab as a page of its own, without a notebook around it.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -7,16 +8,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CYTHON := $(CURDIR)/.venv/bin/cython
 FIRST_NOTEBOOK := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 LAB_ARGS ?=
+APP_ARGS ?=
 TEST_ARGS ?=
 # JupyterLab refuses to run as root unless told that this is meant, as in a container.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BUILD_FILES := pyproject.toml meson.build meson.options $(shell find ext -type f)
 
 # notebooks is a folder as well
-.PHONY: lab test notebooks install lint bench docs sanitize clean
+.PHONY: lab app test notebooks install lint bench docs sanitize clean
 
 lab: install
 	$(BIN)/jupyter lab $(AS_ROOT) --ServerApp.root_dir=$(CURDIR) $(FIRST_NOTEBOOK) $(LAB_ARGS)
+
+app: install
+	$(BIN)/voila notebooks/app/lab.ipynb $(APP_ARGS)
 
 test: install
 	sh tests/browser/ensure_chromium.sh $(BIN)/python

@@ -90,6 +90,11 @@ class EpsilonStudy:
         """Number of pictures, N."""
         return len(self._pictures)
 
+    @property
+    def x(self) -> Tensor:
+        """The pictures, shape (N, C, H, W)."""
+        return self._pictures
+
     def check(self, epsilon: float, mode: str, picture: int, selected: tuple[int, ...] = ()) -> None:
         """Refuse what cannot be run.
 
@@ -118,7 +123,19 @@ class EpsilonStudy:
                 self._bases[picture, mode] = self._make_base(picture, mode)
             return self._bases[picture, mode]
 
-    def run(self, picture: int, mode: str, epsilon: float, selected: tuple[int, ...] = ()) -> Outcome:
+    @property
+    def run_s(self) -> float:
+        """Duration of the last run that was finished, in seconds; 0 before it."""
+        return self._run_s
+
+    def run(
+        self,
+        picture: int,
+        mode: str,
+        epsilon: float,
+        selected: tuple[int, ...] = (),
+        stop: Callable[[], bool] | None = None,
+    ) -> Outcome:
         """Run the network on one picture.
 
         Parameters
@@ -129,11 +146,15 @@ class EpsilonStudy:
             Half-width of the band around zero, in the units of the maps.
         selected : tuple of int
             Number of a layer and of one of its maps, whose values are kept; or empty.
+        stop : callable, optional
+            Asked at every layer; the run is given up when it says so.
 
         Raises
         ------
         TypeError, ValueError
             As `check`.
+        seerlab.measure.Interrupted
+            When `stop` said so.
         """
         self.check(epsilon, mode, picture, selected)
         with self._lock:
@@ -142,22 +163,22 @@ class EpsilonStudy:
                 same = (known.picture, known.mode, known.epsilon) == (picture, mode, epsilon)
                 if same and (kept == selected or not selected):
                     return known
-            outcome = self._outcome(picture, mode, epsilon, selected)
+            outcome = self._outcome(picture, mode, epsilon, selected, stop)
             self._latest = (outcome, selected)
             return outcome
 
-    def explore(self, picture: int, mode: str, epsilon: float) -> None:
+    def explore(self, picture: int, mode: str, epsilon: float, stop: Callable[[], bool] | None = None) -> None:
         """Run the network for the curve alone, unless this epsilon was run before.
 
         Raises
         ------
-        TypeError, ValueError
-            As `check`.
+        TypeError, ValueError, seerlab.measure.Interrupted
+            As `run`.
         """
         self.check(epsilon, mode, picture)
         with self._lock:
             if epsilon not in self._seen.get((picture, mode), {}):
-                self._outcome(picture, mode, epsilon, ())
+                self._outcome(picture, mode, epsilon, (), stop)
 
     def least(self, place: LayerPlace, mode: str) -> int:
         """Fewest values within epsilon that prune a map."""
@@ -298,12 +319,16 @@ class EpsilonStudy:
 
     # --- runs; with the lock held ---
 
-    def _outcome(self, picture: int, mode: str, epsilon: float, selected: tuple[int, ...]) -> Outcome:
+    def _outcome(
+        self, picture: int, mode: str, epsilon: float, selected: tuple[int, ...], stop: Callable[[], bool] | None
+    ) -> Outcome:
         places = self.base(picture, mode).places
         wanted = places[selected[0]].name if selected else None
         found: list[NDArray[np.float32]] = []
 
         def keep(name: str, maps: Tensor, _judgement: Judgement) -> None:
+            if stop is not None and stop():
+                raise Interrupted
             if name == wanted:
                 found.append(maps[0, selected[1]].numpy().copy())
 
@@ -346,10 +371,11 @@ class EpsilonStudy:
         with plain_mode():
             try:
                 # A copy: a model may change its input in place.
-                return network, network(self._pictures[picture : picture + 1].clone())
+                scores = network(self._pictures[picture : picture + 1].clone())
             finally:
                 network.on_maps = None
-                self._run_s = time.perf_counter() - start
+        self._run_s = time.perf_counter() - start
+        return network, scores
 
     def _own_probabilities(self, picture: int) -> NDArray[np.float64] | None:
         with self._lock, plain_mode():

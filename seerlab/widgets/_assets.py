@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+OWN_CLASS = re.compile(r"\.seer-(?=[a-z])")  # of a view: .seer-mask, .seer-eps
 
 
 def module(*names: str) -> str:
@@ -20,8 +22,13 @@ def module(*names: str) -> str:
 
 
 def styles(*names: str) -> str:
-    """Join canvas.css and files of a view into one style sheet."""
-    return _joined("canvas.css", *names)
+    """Join canvas.css and files of a view into one style sheet.
+
+    A page with several views has canvas.css several times, once of them last. A view's own rules win all the same: they name the class
+    that all views have as well.
+    """
+    own = OWN_CLASS.sub(r".seer\g<0>", _joined(*names))
+    return f"{_text('canvas.css')}\n{own}"
 
 
 def file(name: str) -> str:
@@ -33,4 +40,8 @@ def file(name: str) -> str:
 
 
 def _joined(*names: str) -> str:
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+    return "\n".join(map(_text, names))
+
+
+def _text(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")

@@ -9,10 +9,12 @@ its way. `static/canvas.js` is the other end.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import traitlets
@@ -292,6 +294,34 @@ class ComputedView(LabWidget, Generic[StudyT, SettingT]):
             ``compute_ms``, ``draw_ms`` (in the browser) and ``round_trip_ms`` (from sending to the confirmation).
         """
         return {**vars(self._lab_frames.statistics), **self._lab_flow.statistics()}
+
+    def save(self, file: str | os.PathLike[str], *, progress: bool = True, **values: Sequence[Any]) -> Path:
+        """Save the view as a page that needs no kernel and no network, with its sliders at recorded settings.
+
+        Parameters
+        ----------
+        file : str or path
+            Ends in ``.html``; written whole or not at all.
+        progress : bool
+            Show a progress bar.
+        **values : sequence
+            Values to record of the traits that the view is computed from, ``bits=[2, 4, 8]`` for example; without them a sensible set.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        TypeError
+            For a trait that is not recorded (those that are get named).
+        ValueError
+            For a folder, another ending, or a value that is not possible.
+        """
+        from .save import save_view  # which knows every view
+
+        return save_view(self, file, progress=progress, **values)
 
     def to_png(self) -> bytes:
         """Draw the picture as a PNG file, for readers without a kernel, once what is being computed is there."""

@@ -1,8 +1,11 @@
 """The epsilon view: every feature map of a network, and which of them lie within epsilon of zero when the network runs.
 
 A frame holds 1 bit per map, and the values of the map that is open. What belongs to a picture and a mode alone (thumbnails of all maps,
-those that are pruned without any epsilon, the picture) goes along once, when the views do not have it yet. The curve over epsilon and the
-accuracy on labelled images follow by themselves once nothing moves: a second worker runs them, and gives up when something does.
+those that are pruned without any epsilon, the epsilon that prunes each, the picture) goes along once, when the views do not have it yet.
+
+A frame is a run of the network. A browser needs none to show at once which maps of the network as it is lie within epsilon: it has the
+epsilon that prunes each. So a network that takes long to run is run once nothing moves, and the run is given up when something does.
+The curve over epsilon and the accuracy on labelled images follow by themselves, on a second worker that gives up in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from seerlab.engine.epsilon_maps import Base
 from seerlab.engine.epsilon_runs import Outcome, Verdict
 from seerlab.engine.epsilon_study import EpsilonStudy
 from seerlab.evaluation import LabelledImages
+from seerlab.measure import Interrupted
 from seerlab.networks.loading import RANDOM_LABEL, Network
 
 from ._assets import module, styles
@@ -29,6 +33,8 @@ from ._computed import ComputedView, Frame, Setting
 from ._rest import AfterRest
 from .epsilon_still import maps_png
 
+FAST_S = 0.04  # a network that runs in less is run at every step of a slider
+RUN_REST_S = 0.12  # longer than between two steps of a key held down
 REST_S = 0.5  # longer than a hand pauses while it drags a slider: a curve takes a processor for a while
 CURVE_EVERY_S = 0.4  # between two versions of a growing curve
 KEYWORDS = ("model", "x", "epsilon", "mode", "picture", "images", "labels", "categories")
@@ -93,10 +99,10 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
     Notes
     -----
     Liang, Wang, Shi and Glossner, arXiv 1812.09922; see `seerlab.drfmp` for what is the paper's and what is our reading. Each frame is a
-    run of the network. Counted loads are not a gain in time.
+    run of the network; until it is there, a view shows a first look and says so. Counted loads are not a gain in time.
     """
 
-    _esm = module("epsilon_view.js")
+    _esm = module("epsilon_charts.js", "epsilon_view.js")
     _css = styles("epsilon_view.css")
 
     epsilon = traitlets.Float(0.0).tag(sync=True)
@@ -231,7 +237,12 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
 
     def _frame(self, setting: _Setting) -> Frame:
         study = setting.study
-        outcome = study.run(setting.picture, setting.mode, setting.epsilon, setting.selected)
+        # A view that has the maps shows a first look meanwhile; any other waits for this run.
+        patient = study.run_s > FAST_S and self._viewed and self._lab_base_sent == _maps_key(setting)
+        if patient and self._overtaken(RUN_REST_S):
+            raise Interrupted
+        stop = self._overtaken if patient else None
+        outcome = study.run(setting.picture, setting.mode, setting.epsilon, setting.selected, stop)
         base = study.base(setting.picture, setting.mode)
         content: dict[str, Any] = {
             "epsilon": setting.epsilon,
@@ -264,6 +275,10 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
     def _figures(self, setting: _Setting) -> dict[str, Any]:
         return setting.study.figures(self._outcome(setting))
 
+    def _failed(self, setting: _Setting, exception: BaseException) -> None:
+        if not isinstance(exception, Interrupted):  # the newer setting is on its way
+            super()._failed(setting, exception)
+
     def _outcome(self, setting: _Setting) -> Outcome:
         """The run that is on screen, or a new one."""
         with self._lab_lock:
@@ -293,7 +308,7 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
         for epsilon in study.grid(setting.picture, setting.mode):
             if moved():
                 return {}
-            study.explore(setting.picture, setting.mode, epsilon)
+            study.explore(setting.picture, setting.mode, epsilon, moved)
             if time.perf_counter() - sent > CURVE_EVERY_S:
                 self._send_curve(setting)
                 sent = time.perf_counter()
@@ -331,10 +346,9 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
 
     def _emission(self, setting: _Setting, frame: Frame) -> Frame:
         """Return the frame, with the maps of the picture if the views do not have them."""
-        key = (setting.number, setting.picture, setting.mode)
-        if self._lab_base_sent == key:
+        if self._lab_base_sent == _maps_key(setting):
             return frame
-        self._lab_base_sent = key
+        self._lab_base_sent = _maps_key(setting)
         study, base = setting.study, self._base(setting)
         photo = study.photo(setting.picture)
         described = {
@@ -343,12 +357,18 @@ class EpsilonView(ComputedView[EpsilonStudy, _Setting]):
             "pictures": study.pictures,
             "photo": None if photo is None else list(photo.shape[:2]),
         }
-        parts = [np.packbits(base.zero).tobytes(), base.thumbnails, b"" if photo is None else photo.tobytes()]
+        sizes = np.ascontiguousarray(base.sizes, "<f4").tobytes()
+        parts = [np.packbits(base.zero).tobytes(), sizes, base.thumbnails, b"" if photo is None else photo.tobytes()]
         return Frame({**frame.content, "base": described}, parts + frame.buffers)
 
     def _release(self) -> None:
         self._lab_clock.close()
         super()._release()
+
+
+def _maps_key(setting: _Setting) -> tuple[object, ...]:
+    """What the maps without pruning depend on."""
+    return setting.number, setting.picture, setting.mode
 
 
 def _key(setting: _Setting) -> dict[str, Any]:

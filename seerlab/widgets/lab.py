@@ -7,9 +7,11 @@ pages to the newest selection and measures at rest. Call-backs return at once on
 from __future__ import annotations
 
 import base64
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -330,6 +332,41 @@ class Lab(ipywidgets.VBox):
             False when the time ran out first.
         """
         return self._lab_worker.wait_idle(timeout)
+
+    def save(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        margins: Sequence[int] = (0, 10, 30, 100),
+        times: bool = True,
+        progress: bool = True,
+    ) -> Path:
+        """Save the lab as a page that needs no kernel and no network, with the sliders of the layer shown at recorded settings.
+
+        Parameters
+        ----------
+        file : str or path
+            Ends in ``.html``; written whole or not at all.
+        margins : sequence of int
+            Margins to record beside the present one, each with 1 to 8 bits.
+        times : bool
+            Measure times too, at the present margin.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ValueError
+            For a folder, another ending, or a margin that is not possible.
+        """
+        from seerlab.widgets.save import save_lab  # which knows every view
+
+        return save_lab(self, file, margins=margins, times=times, progress=progress)
 
     def close(self) -> None:
         """Stop the workers, free networks and layers, and take the lab off the page; a second call does nothing."""

@@ -1,4 +1,4 @@
-"""A JupyterLab of one's own for a test or a benchmark: free port, no token, nothing of the user's settings."""
+"""A JupyterLab, Notebook or Voila of one's own for a test or a benchmark: free port, no token, nothing of the user's settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,15 @@ SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+OPEN = (
+    "--allow-root",
+    "--ip=127.0.0.1",
+    "--IdentityProvider.token=",
+    "--ServerApp.password=",
+    "--ServerApp.disable_check_xsrf=True",  # for `end_kernels`, which is no page with a cookie
+)
 ATTEMPTS, ATTEMPT_S = 600, 0.1  # a minute, on a machine that is busy with other tests
-READY = re.compile(r"(http://127\.0\.0\.1:\d+)/lab")
+READY = re.compile(r"http://(?:127\.0\.0\.1|localhost)(:\d+)/")
 
 
 def write_notebook(path: Path, *cells: str) -> None:
@@ -65,25 +72,46 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
     str
         Address, without a slash at the end.
     """
+    folders = _settings(private, theme)
+    options = [*OPEN, f"--ServerApp.root_dir={notebooks}", *folders]
+    with _running("jupyterlab", options, private, notebooks) as address:
+        yield address
+
+
+@contextmanager
+def notebook7(notebooks: Path, private: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
+    """Run a Jupyter Notebook 7 over a folder of notebooks; parameters and address as `jupyterlab`."""
+    folders = _settings(private, theme)
+    options = [*OPEN, f"--ServerApp.root_dir={notebooks}", *folders]
+    with _running("notebook", options, private, notebooks) as address:
+        yield address
+
+
+@contextmanager
+def voila(notebook: Path, private: Path, theme: str = "light") -> Iterator[str]:
+    """Run Voila on one notebook, whose page is the address itself; otherwise as `jupyterlab`."""
+    with _running(
+        "voila", [str(notebook), "--Voila.ip=127.0.0.1", f"--theme={theme}"], private, notebook.parent
+    ) as address:
+        yield address
+
+
+def _settings(private: Path, theme: str) -> list[str]:
+    """Write the settings of the page; return the options that say where they are."""
     for name, value in (SETTINGS | {"@jupyterlab/apputils-extension/themes": {"theme": theme}}).items():
         file = private / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={_free_port()}",
-    ]
-    command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}"]
-    command += ["--ServerApp.disable_check_xsrf=True"]  # for `end_kernels`, which is no page with a cookie
-    command += [
+    return [
         f"--LabApp.user_settings_dir={private / 'settings'}",
         f"--LabApp.workspaces_dir={private / 'workspaces'}",
     ]
+
+
+@contextmanager
+def _running(program: str, options: Sequence[str], private: Path, folder: Path) -> Iterator[str]:
+    """Run a server until the block ends; yield its address."""
+    command = [sys.executable, "-m", program, "--no-browser", f"--port={_free_port()}", *options]
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(private / "config"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
@@ -91,7 +119,7 @@ def jupyterlab(notebooks: Path, private: Path, theme: str = "JupyterLab Light") 
         "IPYTHONDIR": str(private / "ipython"),
     }
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=notebooks
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
     ) as server:
         log = _Log(server, private / "server.log")
         try:
@@ -128,14 +156,14 @@ class _Log(threading.Thread):
             for line in self._stream or ():
                 file.write(line)
                 if match := READY.search(line):
-                    self._found.put(match[1])
+                    self._found.put(f"http://127.0.0.1{match[1]}")
         self._found.put(None)
 
     def address(self) -> str:
         """Wait until the server says where it is."""
         found = self._found.get()
         if found is None:
-            raise RuntimeError("JupyterLab did not start:\n" + self._file.read_text(encoding="utf-8"))
+            raise RuntimeError("the server did not start:\n" + self._file.read_text(encoding="utf-8"))
         return found
 
 
@@ -147,8 +175,8 @@ def _wait_listening(server: subprocess.Popen[str], address: str) -> None:
             if client.connect_ex((host, int(port))) == 0:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
-            raise RuntimeError(f"JupyterLab ended with {server.wait(ATTEMPT_S)}")
-    raise RuntimeError(f"JupyterLab does not listen at {address}")
+            raise RuntimeError(f"the server ended with {server.wait(ATTEMPT_S)}")
+    raise RuntimeError(f"nothing listens at {address}")
 
 
 def _free_port() -> int:

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from seerlab.drfmp.rule import Rule
 from seerlab.engine.epsilon_maps import slider_epsilon
 from seerlab.widgets.epsilon_view import EpsilonView
 from tests.browser import bench as bare_page
@@ -47,14 +49,12 @@ class Bench(bare_page.Bench):
     def carry(self):
         """Bring what the Python view has sent, and confirm it there once it is drawn."""
         new, self.carried = self.view.sent[self.carried :], len(self.view.sent)
-        drawn = self.frames()
+        drawn = len(self.sent("drawn"))
         for content, buffers in new:
             self.send(content, buffers)
         if any(content["kind"] == "frame" for content, _ in new):
-            self.page.wait_for_function(
-                "([where, n]) => Number(document.querySelector(where + ' canvas').dataset.frame) > n",
-                arg=[STAGE, drawn],
-            )
+            # First looks are drawn too; only what the kernel sent is confirmed.
+            self.page.wait_for_function("(n) => model.sent.filter((m) => m.kind === 'drawn').length > n", arg=drawn)
             self.view.say(**self.sent("drawn")[-1])
 
     def follow(self):
@@ -327,3 +327,59 @@ def test_view_leaves_nothing_behind(bench):
     bench.page.evaluate("stop()")
     assert bench.page.evaluate("model.listeners()") == 0
     assert bench.page.locator("#first > *").count() == 0
+
+
+def data(bench, name):
+    return bench.canvas.get_attribute(f"data-{name}")
+
+
+def test_first_look_shows_the_maps_within_epsilon_before_any_run(bench):
+    base = bench.view._lab_study.base(0, "v1")
+    for epsilon in (base.epsilon_max / 3, base.epsilon_max):
+        before = bench.frames()
+        bench.set("epsilon", epsilon)
+        bench.wait_for_frame(before + 1, STAGE)
+        assert (data(bench, "run"), float(data(bench, "epsilon"))) == ("false", epsilon)
+        within = int((base.sizes <= np.float32(epsilon)).sum())
+        assert f"{within} of 18 maps pruned" in bench.label()
+        assert "first look" in bench.label()
+        assert bench.text(".count .big") == f"{within} of 18"
+    bench.wait_for_text(".answer", "running the network")
+    assert "First look" in bench.text(".notes")
+    bench.move(epsilon)
+    assert (data(bench, "run"), float(data(bench, "epsilon"))) == ("true", epsilon)
+    assert "First look" not in bench.text(".notes")
+    assert bench.text(".count .big") == f"{bench.view.figures['pruned_maps']} of 18"
+
+
+@pytest.mark.parametrize("mode", ["v1", "v2"])
+def test_first_look_follows_the_rule_of_the_kernel(bench, mode):
+    sizes = np.array(
+        [0, 1e-6, 0.1, np.nextafter(np.float32(0.1), 1, dtype=np.float32), 0.100001, 3, np.inf], np.float32
+    )
+    for epsilon in (0.0, 1e-6, 0.1, 0.099999, 1e9):
+        rule = Rule(epsilon, mode)
+        expected = rule.within(torch.from_numpy(sizes)).tolist()
+        found = bench.page.evaluate(
+            "([sizes, epsilon, mode]) => sizes.map((s) => module.within(Math.fround(s ?? Infinity), epsilon, mode))",
+            [[None if np.isinf(s) else float(s) for s in sizes], epsilon, mode],
+        )
+        assert found == expected
+
+
+def test_a_run_at_an_epsilon_that_was_left_is_not_shown(bench):
+    bench.view.epsilon = 0.4
+    bench.view.settle()
+    bench.set("epsilon", 0.9)
+    bench.carry()
+    assert (data(bench, "run"), data(bench, "epsilon")) == ("false", "0.9")
+    assert "0.9" in bench.label()
+
+
+def test_a_slider_that_is_let_go_goes_back_to_a_run_that_is_there(bench):
+    label = bench.label()
+    bench.set("epsilon", 0.5)
+    bench.set("epsilon", 0.0)
+    bench.page.wait_for_function(f"document.querySelector('{STAGE} canvas').dataset.run === 'true'")
+    bench.settle()
+    assert bench.label() == label

@@ -292,6 +292,22 @@ def test_network_whose_maps_are_all_zero_still_has_a_slider():
     assert study.notes(study.run(0, "v1", 0.0)) == []
 
 
+def test_a_run_that_is_given_up_leaves_nothing_behind(model):
+    study, asked = EpsilonStudy(model, make_pictures()), []
+
+    def stop():
+        asked.append(True)
+        return len(asked) == 2  # at the second layer
+
+    with pytest.raises(Interrupted):
+        study.run(0, "v1", 0.3, stop=stop)
+    with pytest.raises(Interrupted):
+        study.explore(0, "v1", 0.4, lambda: True)
+    assert study.curve(0, "v1") == []
+    fresh = EpsilonStudy(model, make_pictures())
+    assert study.run(0, "v1", 0.3).figures == fresh.run(0, "v1", 0.3).figures
+
+
 def test_network_without_scores_has_no_verdict():
     study = EpsilonStudy(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU()).eval(), make_pictures())
     figures = study.figures(study.run(0, "v1", 0.5))

@@ -9,6 +9,7 @@ from torch import nn
 
 import seerlab as sl
 from seerlab.engine.epsilon_study import EpsilonStudy
+from seerlab.widgets import epsilon_view
 from seerlab.widgets.epsilon_view import EpsilonView
 from tests.engine.test_epsilon_study import brute_force, make_model, make_pictures
 from tests.widgets.played import Played, hold_worker
@@ -21,6 +22,12 @@ class PlayedView(Played, EpsilonView):
 @pytest.fixture(scope="module")
 def model():
     return make_model()
+
+
+@pytest.fixture(autouse=True)
+def every_network_is_fast(monkeypatch):
+    """However busy the machine is."""
+    monkeypatch.setattr(epsilon_view, "FAST_S", 5.0)
 
 
 @pytest.fixture
@@ -48,7 +55,8 @@ def test_ready_view_gets_the_maps_of_the_picture_and_the_pruned_ones(view, model
     [(frame, buffers)] = view.frames()
     base = EpsilonStudy(model, make_pictures()).base(0, "v1")
     assert [layer[:4] for layer in frame["base"]["layers"]] == [["0", 5, 12, 12], ["2", 6, 12, 12], ["6", 7, 6, 6]]
-    zero, thumbnails, photo, pruned = buffers
+    zero, sizes, thumbnails, photo, pruned = buffers
+    assert np.array_equal(np.frombuffer(sizes, "<f4"), base.sizes)
     assert flags(zero, 18) == base.zero.tolist()
     assert thumbnails == base.thumbnails
     assert (frame["base"]["photo"], len(photo)) == ([12, 12], 12 * 12 * 3)
@@ -274,3 +282,52 @@ def test_closed_view_refuses_to_compute_and_can_be_closed_twice(model):
     assert view.to_png() == b""
     with pytest.raises(RuntimeError, match="closed"):
         view.compute(0.1)
+
+
+@pytest.fixture
+def slow(view, monkeypatch):
+    """A view whose network takes long to run, by its own account."""
+    monkeypatch.setattr(EpsilonStudy, "run_s", 9.0)
+    view.say(kind="ready")
+    return view
+
+
+def test_a_slow_network_is_run_once_nothing_moves(slow):
+    for step in range(1, 9):
+        slow.epsilon = step / 10
+    slow.settle()
+    slow.say(kind="drawn", seq=2, ms=1.0)
+    assert [frame["epsilon"] for frame, _ in slow.frames()] == [0.0, 0.8]
+    assert (slow.figures["epsilon"], slow.error) == (0.8, "")
+
+
+def test_a_run_is_given_up_when_epsilon_moves(slow):
+    study, judged = slow._lab_study, []
+    started, gate = threading.Event(), threading.Event()
+    prune = study._prune
+
+    def held(picture, mode, epsilon, on_maps):
+        def look(name, maps, judgement):
+            judged.append((epsilon, name))
+            started.set()
+            assert gate.wait(60)
+            on_maps(name, maps, judgement)
+
+        return prune(picture, mode, epsilon, look)
+
+    study._prune = held
+    slow.epsilon = 0.3
+    assert started.wait(60)
+    slow.epsilon = 0.6
+    gate.set()
+    slow.settle()
+    assert [name for epsilon, name in judged if epsilon == 0.3] == ["0"]  # its other layers were not run
+    assert [name for epsilon, name in judged if epsilon == 0.6] == ["0", "2", "6"]
+    assert [frame["epsilon"] for frame, _ in slow.frames()] == [0.0, 0.6]
+    assert (slow.figures["epsilon"], slow.error) == (0.6, "")
+
+
+def test_without_a_browser_a_slow_network_is_run_at_once(view, monkeypatch):
+    monkeypatch.setattr(EpsilonStudy, "run_s", 9.0)
+    monkeypatch.setattr(epsilon_view, "RUN_REST_S", 1e6)  # nobody looks: there is nothing to wait for
+    assert view.compute(epsilon=0.4)["epsilon"] == 0.4

@@ -322,7 +322,7 @@ function render({ model, el }) {
 		channelBox.value = frame.channel;
 		slider.max = frame.epsilon_max || 1;
 		slider.disabled = !frame.epsilon_max;
-		if (document.activeElement !== slider) slider.value = model.get("epsilon");
+		if (wanted === null) slider.value = model.get("epsilon");
 		epsilonText.textContent = short(frame.epsilon);
 		const n = one() ? frame.stream.n : 0;
 		const q = entry();
@@ -478,7 +478,6 @@ function render({ model, el }) {
 	});
 	listen(slider, "change", () => {
 		clearTimeout(sendTimer);
-		wanted = Number(slider.value);
 		sendEpsilon();
 	});
 

@@ -1,8 +1,12 @@
 /* The epsilon view: all feature maps of a network, a row of them per layer, and which lie within epsilon of zero in a run.
  *
  * A frame carries 1 bit per map, in the order of execution, most significant bit first, and the values of the map that is
- * open. Thumbnails of all maps, the bits of those pruned without any epsilon, and the picture come once per picture and mode
- * (`base`). A map that enters the band fades; maps are repainted one by one while they do.
+ * open. Thumbnails of all maps, the bits of those pruned without any epsilon, the epsilon that prunes each map, and the picture come
+ * once per picture and mode (`base`). A map that enters the band fades; maps are repainted one by one while they do.
+ *
+ * A frame is a run of the network, which takes a large one half a second. Until the run at the present epsilon is there, the view takes
+ * a first look by itself: which maps of the network as it is lie within epsilon. That is the run's answer but for what pruning changes in
+ * the maps behind; what only a run can say is left open meanwhile.
  *
  * State of a map = pruned + 2 * pruned at epsilon 0: 0 kept, 1 pruned by epsilon, 2 came back, 3 zero anyway. */
 
@@ -16,6 +20,10 @@ const MEANING = ["loaded by the next layer", "within \u03b5 in this run", "prune
 const LEGEND_ORDER = [0, 1, 3, 2];
 const POSITIONS = 200; // steps of the slider
 const FADE = 280; // ms
+const BEGUN = 0.4; // of a fade is over when it is seen first: a move must show at once
+const FADING_MOST = 600; // maps; more of them change without fading, which would take longer than a frame
+const OPEN_AFTER = 150; // ms without a run until what only the run can say is left open: a shorter gap would flicker
+const SLACK = Math.fround(1e-6); // the rule of "v2"
 const FAINT = 0.14; // of a faded map is still seen
 const MARKED = 0.55; // strength of the stroke over a faded map: it must not draw the eye from what is kept
 const SEND_EVERY = 50; // ms between two values of a slider that is dragged
@@ -29,7 +37,7 @@ const HIGHEST_ROW = 84;
 const TWO_LINES = 40; // CSS pixels of a row in which two lines of text fit
 const HATCHED = 8; // CSS pixels of a map from which its state is marked by a stroke as well
 const NAME = 13; // CSS pixels of a layer's name
-const BINS = 45;
+const DOTS = "\u2026"; // in place of what is not known yet
 const BYTES = 4; // of a value as this package stores it
 
 /* ---- words ---- */
@@ -39,15 +47,17 @@ const megabytes = (values) => {
 	return n >= 1e6 ? `${(n / 1e6).toPrecision(3)} MB` : n >= 1e3 ? `${(n / 1e3).toPrecision(3)} kB` : `${n} B`;
 };
 const maps = (n) => `${whole(n)} ${n === 1 ? "map" : "maps"}`;
-/** Epsilon at a position of the slider, 0..1: its square, for finer steps near 0. */
-export const atPosition = (position, end) => Number((end * position * position).toPrecision(3));
-const toPosition = (epsilon, end) => min(1, sqrt(max(0, epsilon) / end));
-
 /** Bits of a message, one per map. */
 export function unpacked(packed, count) {
 	const bits = new Uint8Array(count);
 	for (let i = 0; i < count; i++) bits[i] = (packed[i >> 3] >> (7 - (i & 7))) & 1;
 	return bits;
+}
+
+/** Whether the rule of a mode prunes a map whose smallest pruning epsilon is `size`; in single precision, as the kernel does. */
+export function within(size, epsilon, mode) {
+	const edge = Math.fround(epsilon);
+	return mode === "v1" ? size <= edge : Math.fround(size - edge) < SLACK;
 }
 
 /** Rows of cells, one per layer: as large as fits in width x height dots. */
@@ -73,7 +83,7 @@ function render({ model, el }) {
 <label>Mode <select aria-label="Mode"><option value="v1">v1: outputs, all values within \u03b5</option><option value="v2">v2: inputs, over 99 % within \u03b5</option></select></label></header>
 <div class="control"><div class="axis"><div class="key"></div><input type="range" aria-label="Epsilon" min="0" max="${POSITIONS}" step="1" value="0"></div>
 <label class="number"><span aria-hidden="true">\u03b5 =</span> <input type="number" aria-label="Exact value" min="0" step="any"></label></div>
-<div class="tiles"><div class="tile answer"></div><div class="tile count"></div><div class="tile loads"></div><div class="tile accuracy" hidden></div></div>
+<div class="tiles"><div class="tile answer"></div><div class="tile count"></div><div class="tile loads"><div></div><p></p></div><div class="tile accuracy" hidden></div></div>
 <div class="notes" aria-live="polite"></div>
 <div class="body"><div class="main"><div class="scroll">${stage}</div></div>
 <div class="side"><table class="legend"><tbody>${LEGEND_ORDER.map((k) => `<tr><td><i class="s${k}"></i></td><th scope="row"><span>${STATES.v1[k]}</span><small>${MEANING[k]}</small></th><td></td></tr>`).join("")}</tbody></table>
@@ -109,6 +119,8 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 	const mapBox = extra(openBox, "map");
 	const histogramBox = extra(openBox, "histogram");
 
+	const charts = epsilonCharts(view, { curve: curveBox, key: keyBox, map: mapBox, histogram: histogramBox });
+
 	let base = null; // layers, zero bits, thumbnails and photo of one picture in one mode
 	let curve = null;
 	let accuracy = null;
@@ -138,9 +150,9 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 			const layers = message.base.layers.map(([name, count, height, width, rows, columns]) => ({ name, count, height, width, rows, columns }));
 			const offsets = [0];
 			for (const layer of layers) offsets.push(offsets[offsets.length - 1] + layer.count);
-			const [zero, thumbnails, photo] = parts.splice(0, 3);
+			const [zero, sizes, thumbnails, photo] = parts.splice(0, 4);
 			const total = offsets[layers.length];
-			received = { ...message.base, key: baseKey(message), layers, offsets, total, zero: unpacked(zero, total), thumbnails, photo: message.base.photo && { size: message.base.photo, dots: photo } };
+			received = { ...message.base, key: baseKey(message), layers, offsets, total, zero: unpacked(zero, total), sizes: numbers(sizes, "float32"), thumbnails, photo: message.base.photo && { size: message.base.photo, dots: photo } };
 		}
 		if (!received || received.key !== baseKey(message)) return null;
 		const pruned = unpacked(parts[0], received.total);
@@ -151,8 +163,8 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 	function take(frame) {
 		const fresh = base !== frame.base;
 		base = frame.base;
-		states = frame.states;
 		notes = frame.notes;
+		judge();
 		if (fresh) {
 			atlases = [];
 			painted = "";
@@ -166,6 +178,52 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		} else fade();
 		if (frame.selected.length) cursor = frame.selected;
 	}
+
+	/* -- a run, or a first look -- */
+
+	let epsilon = 0; // of what is on the canvas
+	let run = true; // whether that is a run
+	let waiting = false; // whether what only a run can say is left open
+	let waitTimer = 0;
+
+	function judge() {
+		const { frame } = view;
+		const now = wanted ?? model.get("epsilon");
+		const comes = Number.isFinite(now) && now >= 0 && model.get("mode") === frame.mode && model.get("picture") === frame.picture;
+		run = !comes || now === frame.epsilon;
+		epsilon = run ? frame.epsilon : now;
+		states = run ? frame.states : firstLook(epsilon, frame.mode);
+		if (run) [waiting, waitTimer] = [false, clearTimeout(waitTimer)];
+		else waitTimer ||= setTimeout(() => {
+			waiting = true;
+			view.schedule();
+		}, OPEN_AFTER);
+	}
+
+	function firstLook(epsilon, mode) {
+		const key = `${base.key} ${epsilon}`;
+		if (look.key === key) return look.states;
+		const { sizes, zero } = base;
+		const found = new Uint8Array(base.total);
+		for (let i = 0; i < found.length; i++) found[i] = within(sizes[i], epsilon, mode) + 2 * zero[i];
+		look = { key, states: found };
+		return found;
+	}
+	let look = { key: "", states: null };
+
+	/* Epsilon moved: look at once; the kernel's run follows. */
+	function moved() {
+		if (!view.frame) return;
+		const before = epsilon;
+		judge();
+		if (epsilon !== before) {
+			tally();
+			fade();
+			looked = true;
+		}
+		view.schedule();
+	}
+	let looked = false; // a first look waits to be drawn
 
 	/* Height goes with the number of layers, which no resize tells. */
 	function resizeStage() {
@@ -184,13 +242,15 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 	function fade() {
 		const changed = [];
 		for (let i = 0; i < states.length; i++) if (faded[i] !== (states[i] & 1)) changed.push(i);
+		// Maps whose last fade was cut short may have to be painted in another state.
+		const unfinished = fading.cells.filter((i) => faded[i] === (states[i] & 1));
 		stopFading();
-		if (calm.matches) {
-			fading.cells = changed;
-			fading.from = changed.map((i) => states[i] & 1);
+		const cells = unfinished.length ? [...changed, ...unfinished].sort((a, b) => a - b) : changed;
+		if (calm.matches || changed.length > FADING_MOST) {
+			fading = { cells, from: cells.map((i) => states[i] & 1), start: 0, frame: 0 };
 			step();
-		} else if (changed.length) {
-			fading = { cells: changed, from: changed.map((i) => faded[i]), start: performance.now(), frame: requestAnimationFrame(step) };
+		} else if (cells.length) {
+			fading = { cells, from: cells.map((i) => faded[i]), start: performance.now() - BEGUN * FADE, frame: requestAnimationFrame(step) };
 			canvas.dataset.fading = "true";
 		}
 	}
@@ -241,12 +301,6 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		[atlases, painted] = [[], ""];
 		for (const [name, value] of [["zero", palette.zero], ["added", palette.added], ["line", palette.line], ["back", palette.back], ["curve", palette.curve], ["kept", palette.ramp[2]]]) root.style.setProperty(`--${name}`, value);
 		drawCurve();
-	}
-
-	function rampColour(stops, part) {
-		const place = part * (stops.length - 1);
-		const i = min(floor(place), stops.length - 2);
-		return mix(stops[i], stops[i + 1], place - i);
 	}
 
 	const size = (layer) => `${layer.count} of ${layer.height}\u00d7${layer.width}`;
@@ -315,40 +369,60 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		if (painted !== look) {
 			layout(width, height);
 			pen.clearRect(0, 0, width, height);
+			const [colour, soft, font] = ["color", "--soft", "font-family"].map(view.look);
+			script = { colour, soft, font };
 			base.layers.forEach((layer, i) => {
 				for (let k = 0; k < layer.count; k++) cell(i, k);
+				name(i);
 			});
 			painted = look;
-		} else {
-			// Maps that changed repaint themselves while they fade.
-			pen.clearRect(0, 0, rows[0].left, height);
-			pen.clearRect(rows[0].bar, 0, width, height);
+			counts = [];
 		}
-		base.layers.forEach((_, i) => label(i));
+		// Maps that changed repaint themselves while they fade.
+		base.layers.forEach((_, i) => count(i));
 		mark();
 		describe();
 		drawCurve();
 		drawOpened();
+		Object.assign(canvas.dataset, { epsilon, run });
+		if (looked) canvas.dataset.frame = Number(canvas.dataset.frame) + 1;
+		looked = false;
 	}
+	let script = null; // colours and font of the page
+	let counts = []; // per layer: the tally that is painted
 	let painted = ""; // what the maps on the canvas were painted for
 
-	/** Name and size at the left of a row, counts and a bar of the pruned share at its right. */
-	function label(i) {
+	/** Text in a row; cut at its start, for the end tells layers apart. */
+	function put(text, x, y, points, room, soft) {
+		pen.textBaseline = "middle";
+		pen.textAlign = "left";
+		pen.fillStyle = soft ? script.soft : script.colour;
+		pen.font = `${round(points * view.dots)}px ${script.font}`;
+		while (text.length > 4 && pen.measureText(text).width > room) text = `\u2026${text.slice(2)}`;
+		pen.fillText(text, x, y);
+	}
+
+	const twoLines = (row) => row.h >= TWO_LINES * view.dots;
+
+	/** Name and size at the left of a row. */
+	function name(i) {
+		const d = view.dots;
+		const [row, layer] = [rows[i], base.layers[i]];
+		const [middle, room] = [row.y + row.h / 2, row.left - 8 * d];
+		put(layer.name, 0, twoLines(row) ? middle - 8 * d : middle, NAME, room);
+		if (twoLines(row)) put(size(layer), 0, middle + 9 * d, 12, room, true);
+	}
+
+	/** Count and bar of the pruned maps at the right of a row, if they changed. */
+	function count(i) {
 		const d = view.dots;
 		const [row, layer] = [rows[i], base.layers[i]];
 		const tally = tallies[i];
-		const two = row.h >= TWO_LINES * d;
+		if (String(counts[i]) === String(tally)) return;
+		counts[i] = tally;
+		pen.clearRect(row.bar, row.y, canvas.width - row.bar, row.h);
+		const two = twoLines(row);
 		const middle = row.y + row.h / 2;
-		pen.textBaseline = "middle";
-		const put = (text, x, y, points, room, soft) => {
-			view.script(points, "left");
-			if (soft) pen.fillStyle = view.look("--soft");
-			while (text.length > 4 && pen.measureText(text).width > room) text = `\u2026${text.slice(2)}`; // the end tells layers apart
-			pen.fillText(text, x, y);
-		};
-		const room = row.left - 8 * d;
-		put(layer.name, 0, two ? middle - 8 * d : middle, NAME, room);
-		if (two) put(size(layer), 0, middle + 9 * d, 12, room, true);
 		const thick = two ? 10 * d : min(12 * d, row.h - 8 * d);
 		const long = two ? row.barWidth : row.barWidth * 0.42;
 		const y = two ? middle + 4 * d : middle - thick / 2;
@@ -362,7 +436,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		pen.fillRect(row.bar + zero, y, added, thick);
 		const out = tally[1] + tally[3];
 		const text = two ? `${whole(out)} of ${whole(layer.count)} pruned` : `${whole(out)}/${whole(layer.count)}`;
-		put(text, two ? row.bar : row.bar + long + 6 * d, two ? middle - 8 * d : middle, two ? 13 : 12, row.barWidth);
+		put(text, two ? row.bar : row.bar + long + 6 * d, two ? middle - 8 * d : middle, two ? 13 : 12, two ? row.barWidth : row.barWidth - long - 6 * d);
 	}
 
 	/* The grey of a map that is zero anyway, stronger: a bar is thin. */
@@ -398,34 +472,46 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		if (pictureBox.length !== base.pictures) pictureBox.innerHTML = Array.from({ length: base.pictures }, (_, i) => `<option value="${i}">${i + 1} of ${base.pictures}</option>`).join("");
 		pictureBox.value = model.get("picture");
 		showEpsilon();
-		const marked = f.class_changed ? `<b class="changed">\u2717 class changed</b>` : `<span class="soft">\u2713 same class</span>`;
-		const line = (word, v) => `<div class="line"><span>${word}</span><b>${escaped(v.name)}</b><span>${share(v.probability)}</span></div>`;
-		view.fill(answer.lastElementChild, before ? `<h4>Answer for this picture</h4>${line("without", before)}${after ? line("pruned", after) : `<div class="line"><span>pruned</span><b>no finite scores</b></div>`}${marked}` : `<h4>Answer for this picture</h4><p class="soft">The network gives no row of class scores.</p>`);
-		const back = f.revived_maps ? `, <b>${maps(f.revived_maps)} came back</b>` : "";
-		view.fill(counted, `<h4>Maps pruned</h4><p class="big">${whole(f.pruned_maps)} <small>of ${whole(f.maps)}</small></p><p>${whole(f.zero_maps)} ${words(3)} + ${whole(f.added_maps)} by \u03b5${back}</p>`);
-		view.fill(loads, `<h4>Loads saved <small>(counted; not a gain in time)</small></h4><p class="big">${share(f.reduced_share)} <small>of ${side} values: ${megabytes(f.reduced_values)} of ${megabytes(f.values)}</small></p>
-<p>${mode === "v1" ? `Input maps not loaded: ${share(f.saved_input_share)}, ${megabytes(f.saved_input_values)}<br>` : ""}Apart, their weights: ${share(f.saved_weight_share)}, ${megabytes(f.saved_weights)}</p>`);
 		const shown = [0, 1, 2, 3].map((k) => tallies.reduce((sum, t) => sum + t[k], 0));
+		const [pruned, saved, values] = [shown[1] + shown[3], sum((layer, t) => (t[1] + t[3]) * layer.height * layer.width), sum((layer) => layer.count * layer.height * layer.width)];
+		const back = shown[2] ? `, <b>${maps(shown[2])} came back</b>` : "";
+		view.fill(counted, `<h4>Maps pruned</h4><p class="big">${whole(pruned)} <small>of ${whole(base.total)}</small></p><p>${whole(shown[3])} ${words(3)} + ${whole(shown[1])} by \u03b5${back}</p>`);
+		view.fill(loads.firstElementChild, `<h4>Loads saved <small>(counted; not a gain in time)</small></h4><p class="big">${share(saved / values)} <small>of ${side} values: ${megabytes(saved)} of ${megabytes(values)}</small></p>`);
 		LEGEND_ORDER.forEach((k, row) => {
 			view.fill(legendCounts[row], whole(shown[k]));
 			view.fill(legendWords[row], words(k));
 		});
-		view.fill(notesBox, notes.map((note) => `<p>${escaped(note)}</p>`).join(""));
+		if (run || waiting) describeRun(run ? f : null);
+		root.classList.toggle("first-look", !run);
 		help.textContent = `${view.dark ? "Brighter" : "Darker"}: larger values. Click a map, or move by arrow keys and Enter, to see its values; Page Up and Down change the layer, Escape closes.`;
-		const changed = f.class_changed ? `; class changed from ${before.name} to ${after.name}` : "";
-		view.say(`${model.get("title")} at ${short(view.frame.epsilon)}: ${whole(f.pruned_maps)} of ${maps(f.maps)} pruned, ${whole(f.zero_maps)} of them ${words(3)}; ${share(f.reduced_share)} of ${side} values saved${changed}. ${said(cursor)}`);
+		const changed = !run ? "; first look, the run follows" : f.class_changed ? `; class changed from ${before.name} to ${after.name}` : "";
+		view.say(`${model.get("title")} at ${short(epsilon)}: ${whole(pruned)} of ${maps(base.total)} pruned, ${whole(shown[3])} of them ${words(3)}; ${share(saved / values)} of ${side} values saved${changed}. ${said(cursor)}`);
 		showAccuracy();
 		readout();
 		if (details.open) table();
 	}
 
+	const sum = (of) => base.layers.reduce((total, layer, l) => total + of(layer, tallies[l]), 0);
+
+	/** What only a run can say; without one, dots in its place. */
+	function describeRun(f) {
+		const { before, after, mode } = view.frame;
+		const line = (word, name, value) => `<div class="line"><span>${word}</span><b>${name}</b><span>${value}</span></div>`;
+		const told = (word, v) => (v ? line(word, escaped(v.name), share(v.probability)) : line(word, "no finite scores", ""));
+		const verdict = !f ? `<span class="soft">running the network\u2026</span>` : f.class_changed ? `<b class="changed">\u2717 class changed</b>` : `<span class="soft">\u2713 same class</span>`;
+		view.fill(answer.lastElementChild, `<h4>Answer for this picture</h4>${before ? told("without", before) + (f ? told("pruned", after) : line("pruned", DOTS, "")) + verdict : `<p class="soft">The network gives no row of class scores.</p>`}`);
+		const saved = (part, values) => (f ? `${share(f[part])}, ${megabytes(f[values])}` : DOTS);
+		view.fill(loads.lastElementChild, `${mode === "v1" ? `Input maps not loaded: ${saved("saved_input_share", "saved_input_values")}<br>` : ""}Apart, their weights: ${saved("saved_weight_share", "saved_weights")}`);
+		view.fill(notesBox, f ? notes.map((note) => `<p>${escaped(note)}</p>`).join("") : `<p>First look: maps of the network as it is that lie within \u03b5. What pruning changes behind them, the run will show.</p>`);
+	}
+
 	const said = (chosen) => `${base.layers[chosen[0]].name}, map ${chosen[1]}: ${words(states[index(chosen)])}`;
 
 	function showEpsilon() {
-		const epsilon = wanted ?? view.frame.epsilon;
-		if (document.activeElement !== slider || wanted === null) slider.value = round(POSITIONS * toPosition(epsilon, base.end));
-		slider.setAttribute("aria-valuetext", short(epsilon));
-		if (document.activeElement !== number) number.value = epsilon;
+		const now = wanted ?? model.get("epsilon");
+		if (document.activeElement !== slider || wanted === null) slider.value = round(POSITIONS * toPosition(now, base.end));
+		slider.setAttribute("aria-valuetext", short(now));
+		if (document.activeElement !== number) number.value = now;
 	}
 
 	function showPhoto() {
@@ -443,7 +529,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 	function showAccuracy() {
 		accuracyBox.hidden = !accuracy;
 		if (!accuracy) return;
-		const here = at(accuracy) && accuracy.epsilon === view.frame.epsilon;
+		const here = at(accuracy) && accuracy.epsilon === epsilon;
 		const line = (word, name) => `<div class="line"><span>${word}</span><b>${share(accuracy[`top1_${name}`])}</b><span>${share(accuracy[`top1_${name}_low`])} to ${share(accuracy[`top1_${name}_high`])}</span></div>`;
 		const known = !accuracy.pending && here;
 		view.fill(accuracyBox, `<h4>Top-1${known ? ` on ${whole(accuracy.accuracy_images)} images, 95 % interval` : ""}</h4>${known ? line("without", "before") + line("pruned", "after") : `<p class="soft">${here ? "measuring\u2026" : "measured when nothing moves"}</p>`}`);
@@ -459,7 +545,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 			const [inputs, weights] = [view.frame.inputs, view.frame.weights];
 			const t = tallies[l];
 			const saved = (t[1] + t[3]) * layer.height * layer.width;
-			const part = (pair) => `${share(pair[0][l] / max(1, pair[1][l]))}, ${megabytes(pair[0][l])}`;
+			const part = (pair) => (run ? `${share(pair[0][l] / max(1, pair[1][l]))}, ${megabytes(pair[0][l])}` : DOTS);
 			text = `<p><b>${escaped(layer.name)}</b>, map ${chosen[1]}: <b>${words(states[index(chosen)])}</b></p><p>Of this layer ${whole(t[3])} ${words(3)} + ${whole(t[1])} by \u03b5 of ${maps(layer.count)}: ${megabytes(saved)} of ${megabytes(layer.count * layer.height * layer.width)}.</p><p>Its input maps not loaded: ${part(inputs)}; their weights: ${part(weights)}.</p>`;
 		} else if (m) text = decision(m);
 		else text = `<p class="soft">Point at a map, or press an arrow key on the picture.</p>`;
@@ -468,7 +554,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 
 	function decision(m) {
 		const total = m.height * m.width;
-		const state = states[index(view.frame.selected)];
+		const state = view.frame.states[index(view.frame.selected)];
 		const rule = view.frame.mode === "v1" ? "All must be" : `More than 99 % must be, at least ${whole(m.least)}`;
 		const verdict = state & 1 ? "pruned" : "kept";
 		const from = Number.isFinite(m.size) ? `Without pruning before it, it would go from ${short(m.size)} on.` : "";
@@ -482,176 +568,21 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		const body = base.layers.map((layer, l) => {
 			const t = tallies[l];
 			const saved = (t[1] + t[3]) * layer.height * layer.width;
-			const of = (pair) => share(pair[0][l] / max(1, pair[1][l]));
+			const of = (pair) => (run ? share(pair[0][l] / max(1, pair[1][l])) : DOTS);
 			return [escaped(layer.name), whole(layer.count), whole(t[3]), whole(t[1]), whole(t[2]), `${share((t[1] + t[3]) / layer.count)}`, megabytes(saved), of(inputs), of(weights)];
 		});
 		view.fill(tableBox, `<table><thead><tr>${head.map((h) => `<th scope="col">${h}</th>`).join("")}</tr></thead><tbody>${body.map(([name, ...rest]) => `<tr><th scope="row">${name}</th>${rest.map((v) => `<td>${v}</td>`).join("")}</tr>`).join("")}</tbody></table>`);
 	}
 
-	/* -- the curve over the slider -- */
-
-	/** Size a small canvas to its box; null where it has none. */
-	function prepared(box) {
-		const [w, h] = [round(box.clientWidth * view.dots), round(box.clientHeight * view.dots)];
-		if (!w || !h) return null;
-		if (box.width !== w || box.height !== h) [box.width, box.height] = [w, h];
-		const ink = box.getContext("2d");
-		ink.clearRect(0, 0, w, h);
-		return [ink, w, h];
-	}
+	/* -- charts -- */
 
 	function drawCurve() {
-		if (!base || !view.frame) return;
-		const ready = prepared(curveBox);
-		if (!ready) return;
-		const [ink, w, h] = ready;
-		const d = view.dots;
-		const [edge, top, foot] = [8 * d, 6 * d, h - 16 * d];
-		const x = (epsilon) => edge + toPosition(epsilon, base.end) * (w - 2 * edge);
-		const y = (part) => foot - part * (foot - top);
-		const { palette, frame } = view;
-		ink.font = `${round(11 * d)}px ${view.look("font-family")}`;
-		ink.textAlign = "center";
-		ink.textBaseline = "bottom";
-		ink.fillStyle = view.look("--soft");
-		ink.strokeStyle = palette.grid;
-		ink.lineWidth = 1;
-		let last = -Infinity;
-		for (const tick of ticks(base.end)) {
-			const place = x(tick);
-			if (place - last < 44 * d && tick) continue;
-			last = place;
-			ink.fillText(short(tick), max(place, 10 * d), h);
-			ink.strokeRect(round(place), top, 0, foot - top);
-		}
-		ink.strokeRect(edge, foot, w - 2 * edge, 0);
-		ink.textAlign = "left";
-		ink.textBaseline = "top";
-		ink.fillText("100 %", edge + 3 * d, top);
-		const points = curve && at(curve) ? curve.points.filter((p) => p[0] <= base.end) : [];
-		if (points.length > 1) {
-			const path = (value) => {
-				ink.beginPath();
-				points.forEach((p, i) => ink[i ? "lineTo" : "moveTo"](x(p[0]), y(value(p))));
-			};
-			path((p) => p[1]);
-			ink.lineTo(x(points[points.length - 1][0]), foot);
-			ink.lineTo(x(points[0][0]), foot);
-			ink.globalAlpha = 0.45;
-			ink.fillStyle = palette.line;
-			ink.fill();
-			ink.globalAlpha = 1;
-			ink.strokeStyle = palette.line;
-			ink.lineWidth = 1.5 * d;
-			path((p) => p[1]);
-			ink.stroke();
-			ink.fillStyle = palette.back;
-			points.forEach((p, i) => {
-				if (p[3]) return;
-				const end = i + 1 < points.length ? x(points[i + 1][0]) : w - edge;
-				ink.fillRect(x(p[0]), foot + d, max(2 * d, end - x(p[0])), 3 * d);
-			});
-			if (points.every((p) => p[2] !== null)) {
-				ink.strokeStyle = palette.curve;
-				ink.lineWidth = 2 * d;
-				path((p) => p[2]);
-				ink.stroke();
-			}
-		}
-		const now = round(x(frame.epsilon));
-		ink.fillStyle = view.look("color");
-		ink.fillRect(now - d, top - 4 * d, 2 * d, foot - top + 4 * d);
-		const name = frame.before ? escaped(frame.before.name) : "";
-		view.fill(keyBox, `<span><i class="area"></i>values in pruned maps</span>${name ? `<span><i class="curve"></i>probability of ${name}</span><span><i class="other"></i>another class</span>` : ""}<span class="soft">${points.length > 1 ? "" : "the curve follows when nothing moves"}</span>`);
-		curveBox.setAttribute("aria-label", points.length > 1 ? spoken(points) : "Curve over the slider, not computed yet");
+		if (base && view.frame) charts.drawCurve(base, curve && at(curve) ? curve.points.filter((p) => p[0] <= base.end) : [], epsilon);
 	}
-
-	function spoken(points) {
-		const end = points[points.length - 1];
-		const first = points.find((p) => !p[3]);
-		return `Share of values in pruned maps: ${share(points[0][1])} at 0, ${share(end[1])} at ${short(end[0])}${first ? `; another class from ${short(first[0])} on` : ""}`;
-	}
-
-	/** Round numbers from 0 to the end, 1-2-5. */
-	function ticks(end) {
-		const found = [0];
-		for (let power = 10 ** floor(log10(end) - 3); power <= end; power *= 10) for (const digit of [1, 2, 5]) if (digit * power >= 0.004 * end && digit * power <= end) found.push(Number((digit * power).toPrecision(1)));
-		return found;
-	}
-
-	/* -- one map, large -- */
 
 	function drawOpened() {
-		const { frame, palette } = view;
-		openBox.hidden = !frame.map;
-		if (!frame.map) return;
-		const { height: H, width: W } = frame.map;
-		const { values, epsilon } = frame;
-		let [low, high, most] = [0, 0, 0];
-		for (const v of values) {
-			low = min(low, v);
-			high = max(high, v);
-			most = max(most, abs(v));
-		}
-		const stops = palette.ramp.map(rgb);
-		const [zero, faint, orange] = [rgb(palette.zero), rgb(palette.added), rgb(palette.line)];
-		mapBox.style.height = `${round(max(60, min(200, (284 * H) / W)))}px`;
-		const sheet = document.createElement("canvas");
-		[sheet.width, sheet.height] = [W, H];
-		const image = new ImageData(W, H);
-		const pixels = new Uint32Array(image.data.buffer);
-		values.forEach((v, i) => {
-			const size = abs(v);
-			pixels[i] = word(size === 0 ? zero : size <= epsilon ? mix(faint, orange, sqrt(size / epsilon)) : rampColour(stops, sqrt(size / (most || 1))));
-		});
-		sheet.getContext("2d").putImageData(image, 0, 0);
-		const ready = prepared(mapBox);
-		if (!ready) return;
-		const [ink, w, h] = ready;
-		const scale = min(w / W, h / H);
-		ink.imageSmoothingEnabled = scale < 1;
-		ink.drawImage(sheet, (w - scale * W) / 2, (h - scale * H) / 2, scale * W, scale * H);
-		histogram(values, low, high);
-	}
-
-	function histogram(values, low, high) {
-		const ready = prepared(histogramBox);
-		if (!ready) return;
-		const [ink, w, h] = ready;
-		const d = view.dots;
-		const { epsilon } = view.frame;
-		const reach = max(high, -low, epsilon * 1.15) || 1;
-		const [from, to] = [low < 0 ? min(low, -epsilon * 1.15) : -max(0.08 * reach, min(epsilon * 1.15, reach)), max(high, epsilon * 1.15, 0.08 * reach)];
-		const counts = new Float64Array(BINS);
-		const wide = (to - from) / BINS;
-		for (const v of values) counts[max(0, min(BINS - 1, floor((v - from) / wide)))]++;
-		const tallest = log10(1 + max(...counts));
-		const [top, foot] = [14 * d, h - 15 * d];
-		const x = (v) => ((v - from) / (to - from)) * w;
-		ink.fillStyle = view.palette.added;
-		ink.fillRect(x(-epsilon), top, max(d, x(epsilon) - x(-epsilon)), foot - top);
-		counts.forEach((n, i) => {
-			if (!n) return;
-			const middle = from + (i + 0.5) * wide;
-			const tall = (log10(1 + n) / tallest) * (foot - top);
-			ink.fillStyle = abs(middle) <= epsilon + wide / 2 && abs(middle) - wide / 2 <= epsilon ? view.palette.line : view.palette.curve;
-			ink.fillRect(x(middle - wide / 2), foot - tall, max(1, w / BINS - d), tall);
-		});
-		ink.fillStyle = view.palette.line;
-		for (const edge of [-epsilon, epsilon]) ink.fillRect(x(edge) - d / 2, top, d, foot - top);
-		ink.fillStyle = view.look("--soft");
-		ink.fillRect(0, foot, w, 1);
-		ink.font = `${round(11 * d)}px ${view.look("font-family")}`;
-		ink.textBaseline = "bottom";
-		for (const [value, align] of [[from, "left"], [to, "right"]]) {
-			ink.textAlign = align;
-			if (abs(x(value) - x(0)) > 44 * d) ink.fillText(short(Number(value.toPrecision(2))), align === "left" ? 0 : w, h);
-		}
-		ink.textAlign = "center";
-		ink.fillText("0", x(0), h);
-		ink.textAlign = "right";
-		ink.textBaseline = "top";
-		ink.fillText("number of values, logarithmic; shaded: \u00b1\u03b5", w, 0);
+		openBox.hidden = !view.frame.map;
+		if (view.frame.map) charts.drawOpened();
 	}
 
 	/* -- moving about -- */
@@ -720,22 +651,20 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		if (wanted === null) return;
 		view.save("epsilon", wanted);
 		wanted = null;
+		moved(); // a saved page takes the nearest that it has
 		sendTimer = setTimeout(send, SEND_EVERY);
 	}
 
-	function slid(last) {
+	listen(slider, "input", () => {
 		if (!base) return;
 		wanted = atPosition(Number(slider.value) / POSITIONS, base.end);
-		number.value = wanted;
-		slider.setAttribute("aria-valuetext", short(wanted));
-		if (last) {
-			clearTimeout(sendTimer);
-			send();
-		} else if (!sendTimer) send();
-	}
-
-	listen(slider, "input", () => slid(false));
-	listen(slider, "change", () => slid(true));
+		moved();
+		if (!sendTimer) send();
+	});
+	listen(slider, "change", () => {
+		clearTimeout(sendTimer);
+		send();
+	});
 	listen(number, "change", () => {
 		if (number.value !== "" && Number.isFinite(Number(number.value))) view.save("epsilon", Number(number.value));
 		else if (view.frame) number.value = view.frame.epsilon;
@@ -771,7 +700,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		wide: WIDE,
 		recolour: colours,
 		key,
-		traits: { title: view.schedule, epsilon: () => view.frame && showEpsilon(), mode: () => (modeBox.value = model.get("mode")) },
+		traits: { title: view.schedule, epsilon: moved, mode: () => (modeBox.value = model.get("mode")) },
 		messages: {
 			curve(message) {
 				curve = message;
@@ -785,6 +714,7 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		},
 		stop() {
 			clearTimeout(sendTimer);
+			clearTimeout(waitTimer);
 			stopFading();
 		},
 	});

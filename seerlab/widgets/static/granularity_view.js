@@ -252,7 +252,7 @@ function render({ model, el }) {
 		title.innerHTML = `${escaped(heading)} <small>${facts}</small>`;
 		title.title = title.textContent;
 		select.value = model.get("granularity");
-		if (document.activeElement !== slider) slider.value = model.get("sparsity");
+		if (wanted === null) slider.value = model.get("sparsity");
 		slider.disabled = granularity === FIXED;
 		number.textContent = granularity === FIXED ? `fixed: ${round(100 * (1 - density))} %` : `${round(100 * view.frame.sparsity)} %`;
 		const n = current();
@@ -438,7 +438,6 @@ function render({ model, el }) {
 	});
 	listen(slider, "change", () => {
 		clearTimeout(sendTimer);
-		wanted = Number(slider.value);
 		sendSparsity();
 	});
 	select.value = model.get("granularity");
