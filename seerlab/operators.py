@@ -9,6 +9,7 @@ run a whole network replace with it.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -61,6 +62,17 @@ def is_convolution(packet: Any, args: tuple[Any, ...]) -> bool:
     return packet is aten.convolution and args[0].dim() == 4 and not args[6]
 
 
+def of_this_thread(hook: Callable[..., None]) -> Callable[..., None]:
+    """Let a hook of a module see the calls of the present thread alone: hooks are the module's, and others may run the model meanwhile."""
+    owner = threading.get_ident()
+
+    def called(*args: Any, **kwargs: Any) -> None:
+        if threading.get_ident() == owner:
+            hook(*args, **kwargs)
+
+    return called
+
+
 class CallNames:
     """Names for the convolutions of one run: the dotted module name, then ``name_1``, ``name_2`` when a module is called again.
 
@@ -79,8 +91,8 @@ class CallNames:
         handles = []
         try:
             for name, module in self._model.named_modules():
-                handles.append(module.register_forward_pre_hook(self._enter(name)))
-                handles.append(module.register_forward_hook(self._leave, always_call=True))
+                handles.append(module.register_forward_pre_hook(of_this_thread(self._enter(name))))
+                handles.append(module.register_forward_hook(of_this_thread(self._leave), always_call=True))
             yield
         finally:
             for handle in handles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -118,6 +119,34 @@ def test_hooks_are_removed_when_the_model_fails():
     with pytest.raises(KeyError, match="inside the model"):
         sl.conv_layers(model, torch.zeros(1, 3, 8, 8))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_another_thread_may_run_the_model_meanwhile():
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Waits(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            if (
+                x.shape[2] == 9
+            ):  # the other thread's, which entered before the hooks were there and leaves while they are
+                inside.set()
+                assert go_on.wait(10)
+            elif inside.is_set():
+                go_on.set()
+                other.join(10)
+            return self.conv(x).relu()
+
+    model = Waits().eval()
+    model.register_forward_hook(lambda *_: None)  # one that has hooks looks for more when it leaves
+    other = threading.Thread(target=model, args=(torch.rand(1, 1, 9, 9),))
+    other.start()
+    assert inside.wait(10)
+    found = sl.conv_layers(model, torch.rand(1, 1, 5, 5))
+    assert [(name, layer.input.shape) for name, layer in found.items()] == [("conv", (1, 1, 5, 5))]
 
 
 def test_a_value_read_twice_ends_the_chain():

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from seerlab.operators import of_this_thread
+
 from .network import DrfmpNetwork, apply, megabits
 
 if TYPE_CHECKING:
@@ -250,7 +252,7 @@ class _Tally:
     def linear_layers_of(self, model: nn.Module) -> Iterator[None]:
         """Count the fully connected layers that run inside a ``with`` block."""
         handles = [
-            module.register_forward_hook(partial(self.add_linear, name))
+            module.register_forward_hook(of_this_thread(partial(self.add_linear, name)))
             for name, module in model.named_modules()
             if isinstance(module, nn.Linear)
         ]

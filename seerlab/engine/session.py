@@ -25,7 +25,7 @@ from seerlab.layers import ConvLayer, LayerDict, conv_layers
 from seerlab.masks import truth_of
 from seerlab.networks.loading import RANDOM_LABEL
 from seerlab.networks.pictures import photograph_files, read_photograph
-from seerlab.operators import plain_mode
+from seerlab.operators import of_this_thread, plain_mode
 
 DEFAULT_NETWORK = "vgg9_cifar10"  # trained, 2 MB, comes with the package: the lab opens offline
 RANDOM = " (random weights)"  # ending of a network's entry that stands for the untrained network
@@ -218,7 +218,7 @@ def _outputs_of(model: Any) -> Iterator[list[Any]]:
     if not isinstance(model, nn.Module):  # refused with a sentence by whoever runs it
         yield gathered
         return
-    handle = model.register_forward_hook(lambda _model, _inputs, output: gathered.append(output))
+    handle = model.register_forward_hook(of_this_thread(lambda _model, _inputs, output: gathered.append(output)))
     try:
         yield gathered
     finally:

@@ -17,6 +17,8 @@ from typing import Any
 
 from torch import Tensor, fx, jit, nn
 
+from seerlab.operators import of_this_thread
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 MAX_OPAQUE = 200  # modules set aside in one graph before it is given up
 
@@ -79,7 +81,7 @@ def recorded_calls(model: nn.Module, keep: Callable[[str], bool]) -> Iterator[di
     try:
         for name, module in model.named_modules():
             if not isinstance(module, jit.ScriptModule):
-                handles.append(module.register_forward_pre_hook(hook(name), with_kwargs=True))
+                handles.append(module.register_forward_pre_hook(of_this_thread(hook(name)), with_kwargs=True))
         yield calls
     finally:
         for handle in handles:

@@ -26,6 +26,7 @@ from seerlab.evaluation import LabelledImages
 
 from . import export, lab_settings
 from ._base import LabWidget, error_text, refuse_unknown
+from ._links import Link
 from .controls import Controls
 from .lab_settings import SETTINGS
 from .lab_worker import LabWorker
@@ -155,6 +156,7 @@ class Lab(ipywidgets.VBox):
         page = wanted.pop("page", self.page)
 
         self._lab_lock = threading.RLock()
+        self._lab_giver: int | None = None  # thread that is writing into the controls
         with self.hold_trait_notifications():
             self.network, self.image, self.layer = loader.first_network, picture, first.name
             for name, value in wanted.items():
@@ -190,8 +192,8 @@ class Lab(ipywidgets.VBox):
         self._lab_controls.observe(self._lab_take_choice, CHOSEN)
         self.observe(self._lab_give_choice, CHOSEN)
         self._lab_links = [
-            *(traitlets.link((self, name), (self.view, name)) for name in ("bits", "margin", "channel", "mode")),
-            traitlets.link((self, "predictors"), (self._lab_predict.fold, "opened")),
+            *(Link((self, name), (self.view, name)) for name in ("bits", "margin", "channel", "mode")),
+            Link((self, "predictors"), (self._lab_predict.fold, "opened")),
         ]
         self.view.observe(self._lab_take_figures, "figures")
         self.view.outward = NETWORK
@@ -415,6 +417,8 @@ class Lab(ipywidgets.VBox):
 
     def _lab_take_choice(self, change: Any) -> None:
         """Take what a reader chose; a value that cannot be goes back, with the reason beside it."""
+        if self._lab_giver == threading.get_ident():
+            return  # no choice: `_lab_give_choice` is at work further up
         try:
             setattr(self, change.name, change.new)
         except (ValueError, traitlets.TraitError) as exception:
@@ -422,9 +426,16 @@ class Lab(ipywidgets.VBox):
             setattr(self._lab_controls, change.name, getattr(self, change.name))
 
     def _lab_give_choice(self, change: Any) -> None:
-        if change.name == "margin" and change.new > self._lab_controls.margin_range[1]:
-            self._lab_controls.margin_range = [0, change.new]
-        setattr(self._lab_controls, change.name, change.new)
+        controls = self._lab_controls
+        with self._lab_lock:  # another thread may have set it meanwhile: whoever comes last gives what is set by then
+            value = getattr(self, change.name)
+            if change.name == "margin" and value > controls.margin_range[1]:
+                controls.margin_range = [0, value]
+            self._lab_giver = threading.get_ident()
+            try:
+                setattr(controls, change.name, value)
+            finally:
+                self._lab_giver = None
         if change.name in FOLLOWED:
             self._lab_submit()
 
@@ -436,8 +447,10 @@ class Lab(ipywidgets.VBox):
     def _lab_check_layer(self, proposal: Any) -> str:
         """Refuse a layer that the network on show does not have; where another network is on its way, its layers are not known yet."""
         worker = getattr(self, "_lab_worker", None)
-        if worker is not None and self._lab_loader.kept(self.network, self.image) is worker.session:
-            worker.session.layer(proposal.value)
+        if worker is not None:
+            kept = self._lab_loader.kept(self.network, self.image)
+            if kept is not None and kept is worker.session:
+                kept.layer(proposal.value)
         return str(proposal.value)
 
     @traitlets.validate("page")
@@ -449,8 +462,9 @@ class Lab(ipywidgets.VBox):
         return [PredictPage.title, *(page.title for page in self._lab_more)]
 
     def _lab_submit(self) -> None:
-        if not self._lab_closed:
-            self._lab_worker.submit(**{name: getattr(self, name) for name in FOLLOWED})
+        with self._lab_lock:
+            if not self._lab_closed:
+                self._lab_worker.submit(**{name: getattr(self, name) for name in FOLLOWED})
 
     def _lab_take_page(self, change: Any) -> None:
         if change.new is not None:

@@ -13,6 +13,7 @@ from seerlab.engine.network_study import NetworkStudy
 from seerlab.engine.session import Session, SessionLoader, choose
 
 from ._base import error_text, refuse_unknown
+from ._links import Link
 from .encoding_view import EncodingView
 from .mask_view import MaskView
 from .network_strip import MEASURES, NetworkStrip
@@ -92,8 +93,8 @@ class NetworkView(ipywidgets.VBox):
         self._lab_views: dict[str, MaskView | EncodingView] = {}
         super().__init__([self.strip, self._lab_below])
         self.measure = measure
-        self._lab_links: list[traitlets.link | traitlets.dlink] = [
-            *(traitlets.link((self.strip, name), (self, name)) for name in ("measure", "selected")),
+        self._lab_links: list[Link | traitlets.dlink] = [
+            *(Link((self.strip, name), (self, name)) for name in ("measure", "selected")),
             *(traitlets.dlink((self.strip, name), (self, name)) for name in ("figures", "error")),
         ]
         self._lab_closed = False

@@ -19,6 +19,7 @@ from seerlab.engine.session import Session
 from seerlab.layers import ConvLayer
 
 from ._base import LabWidget, error_text
+from ._links import Link
 
 if TYPE_CHECKING:
     from seerlab.engine.network_study import NetworkStudy
@@ -65,7 +66,7 @@ class Page(Generic[ViewT]):
         self.view: ViewT | None = None
         self._settings = dict(settings or {})
         self._lab: Any = None
-        self._links: list[traitlets.link] = []
+        self._links: list[Link] = []
         self._looked_at = False
         self._lock = threading.RLock()  # the lab's worker follows while a message may be opening the page
 
@@ -115,9 +116,7 @@ class Page(Generic[ViewT]):
                 return
             if self._lab is not None:
                 # From the view to the lab: where the layer had no room for a setting, the view has another one.
-                self._links = [
-                    traitlets.link((self.view, theirs), (self._lab, ours)) for ours, theirs in self._settings.items()
-                ]
+                self._links = [Link((self.view, theirs), (self._lab, ours)) for ours, theirs in self._settings.items()]
             self.box.children = (self.view,)
 
     def close(self) -> None:

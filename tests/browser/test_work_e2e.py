@@ -181,7 +181,7 @@ def test_two_labs_keep_their_jobs_apart(page: Page, server, folder, errors):
 def test_it_is_a_widget_of_its_own(page: Page, server, folder, errors):
     code = (
         "import torch, seerlab as sl\n"
-        "model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3), torch.nn.AdaptiveAvgPool2d(1), "
+        "model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), "
         "torch.nn.Flatten()).eval()\n"
         "work = sl.WorkView(model, torch.rand(6, 3, 12, 12), [0, 1, 2, 3, 4, 0])\nwork"
     )

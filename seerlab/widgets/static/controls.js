@@ -7,8 +7,6 @@ const SEND_EVERY_MS = 50; // twenty values a second: the kernel answers the newe
 const UPLOAD_LIMIT_BYTES = 8 * 1024 * 1024; // notebook servers drop browser messages near 10 MB
 const UPLOAD_SIDE = 1024; // longest side of a picture that had to be made smaller; networks look at 224 to 299 pixels
 
-let formsMade = 0; // makes element ids unique over all views in the page
-
 /** Call `send` at once, then at most every `wait` ms, never losing the last value. */
 export function throttle(send, wait, clock = globalThis) {
   let timer = null;
@@ -63,7 +61,7 @@ async function pictureBytes(file) {
 }
 
 function render({ model, el }) {
-  const id = `seerlab-controls-${(formsMade += 1)}`;
+  const id = `seerlab-controls-${Math.random().toString(36).slice(2)}`; // no counter: each view loads this module anew
   const stopListening = [];
   const follow = (names, update) => {
     for (const name of names) {

@@ -185,9 +185,11 @@ function render({ model, el }) {
 		row.classList.toggle("failed", job.state === "failed");
 		row.querySelector("progress").hidden = job.state !== "running";
 		const ended = !["waiting", "running"].includes(job.state);
-		const focused = row.contains(document.activeElement);
-		for (const [wish, there] of [["cancel", !ended], ["show", job.state === "done"], ["remove", ended]]) row.querySelector(`[data-wish=${wish}]`).hidden = !there;
-		if (focused && document.activeElement.hidden) row.querySelector("button:not([hidden])").focus();
+		const [cancel, show, remove] = ["cancel", "show", "remove"].map((wish) => row.querySelector(`[data-wish=${wish}]`));
+		const next = document.activeElement === cancel && ended && (job.state === "done" ? show : remove);
+		[show.hidden, remove.hidden] = [job.state !== "done", !ended];
+		if (next) next.focus(); // while its neighbour is still there: the focus of a hidden element is lost
+		cancel.hidden = ended;
 		if (before || job.state === "waiting") status.textContent = `${job.title}: ${job.state === "running" ? "started" : stateLine(job, 0)}`;
 	}
 
