@@ -14,6 +14,11 @@ INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 # Errors of the page that are not the lab's own, each with its reason.
 FOREIGN_ERRORS = (
     re.compile(r"favicon"),  # the server has none for the file browser's icon under some addresses
+    re.compile(r"fontawesome"),  # Voila's template fetches it from the internet
+    re.compile(
+        r"getter for the shared module is not a function"
+    ),  # extensions of JupyterLab that Voila has no room for
+    re.compile(r"^Cannot read properties of undefined \(reading 'schema'\)$"),  # Notebook's own reading of its settings
 )
 
 

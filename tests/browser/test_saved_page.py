@@ -190,7 +190,7 @@ def test_bits_are_the_same_in_the_chart_that_folds_out(page_of_a_lab, opened):
     page = opened(page_of_a_lab)
     page.get_by_label("Bits", exact=True).first.focus()
     press(page, "ArrowLeft")
-    page.get_by_text("Few bits or few weights").click()
+    page.locator("summary", has_text="Few bits or few weights").click()
     chart = page.locator(".seer-pred")
     canvas = chart.locator("canvas[data-frame]")
     expect(canvas).not_to_have_attribute("data-frame", "0")
