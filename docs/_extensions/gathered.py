@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,13 +31,13 @@ def markdown_pages() -> dict[str, Path]:
 
 
 def notebook_pages() -> dict[str, Path]:
-    """Return the notebooks' places under ``docs/generated`` and where each comes from."""
-    folder = ROOT / "notebooks"
-    return {
-        f"notebooks/{path.relative_to(folder).as_posix()}": path
-        for path in sorted(folder.rglob("*.ipynb"))
-        if ".ipynb_checkpoints" not in path.parts
-    }
+    """Return the places of the course's notebooks under ``docs/generated`` and where each comes from."""
+    return {f"notebooks/{path.name}": path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+
+
+def pictures() -> dict[str, Path]:
+    """Return the places of the benchmarks' pictures under ``docs/generated`` and where each comes from."""
+    return {f"benchmarks/{path.name}": path for path in sorted((ROOT / "benchmarks").glob("*.png"))}
 
 
 def without_dead_links(text: str, source: Path, pages: dict[str, Path]) -> str:
@@ -66,7 +67,7 @@ def gather(_app: Sphinx) -> None:
     """Bring ``docs/generated`` up to date."""
     texts, notebooks = markdown_pages(), notebook_pages()
     pages = texts | notebooks
-    wanted = {GENERATED / place for place in (*pages, "command_line.txt")}
+    wanted = {GENERATED / place for place in (*pages, *pictures(), "command_line.txt")}
     for old in GENERATED.rglob("*"):
         if old.is_file() and old not in wanted:
             old.unlink()
@@ -78,6 +79,9 @@ def gather(_app: Sphinx) -> None:
             if cell.cell_type == "markdown":
                 cell.source = without_dead_links(cell.source, path, pages)
         write(place, nbformat.writes(notebook) + "\n")
+    for place, path in pictures().items():
+        (GENERATED / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, GENERATED / place)
     write("command_line.txt", command_line())
 
 

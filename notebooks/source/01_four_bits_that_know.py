@@ -48,8 +48,8 @@ layers = sl.conv_layers(net.model, x)
 
 # %% [markdown]
 # ## 1.1 A sign needs few bits
-# To know whether a sum is positive one does not need the sum. With $b$ bits, a picture that is nowhere negative is scaled to the codes $0 \dots 2^b - 1$, the weights to
-# $-(2^{b-1} - 1) \dots 2^{b-1} - 1$, and both are rounded:
+# To know whether a sum is positive one does not need the sum. With $b$ bits, a picture that is nowhere negative is scaled to the codes $0 \ldots 2^b - 1$, the weights to
+# $-(2^{b-1} - 1) \ldots 2^{b-1} - 1$, and both are rounded:
 #
 # $$x_q = \mathrm{round}(s_x\, x), \quad s_x = \frac{2^b - 1}{\max |x|}, \qquad w_q = \mathrm{round}(s_w\, w), \quad s_w = \frac{2^{b-1} - 1}{\max |w|}.$$
 #
