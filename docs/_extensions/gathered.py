@@ -1,4 +1,4 @@
-"""Pages that lie elsewhere in the repository, gathered before each build: notebooks, benchmarks, kernel notes, command line.
+"""Pages that lie elsewhere in the repository, gathered before each build: notebooks, benchmarks, kernel notes, command line, verdicts.
 
 They are copied under ``docs/generated``, which git ignores; a copy that would not change is left alone, so that a second build is
 short. Links to files that have no page here become plain text.
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import verdicts
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,7 +68,7 @@ def gather(_app: Sphinx) -> None:
     """Bring ``docs/generated`` up to date."""
     texts, notebooks = markdown_pages(), notebook_pages()
     pages = texts | notebooks
-    wanted = {GENERATED / place for place in (*pages, *pictures(), "command_line.txt")}
+    wanted = {GENERATED / place for place in (*pages, *pictures(), "command_line.txt", "verdicts.md")}
     for old in GENERATED.rglob("*"):
         if old.is_file() and old not in wanted:
             old.unlink()
@@ -83,6 +84,7 @@ def gather(_app: Sphinx) -> None:
         (GENERATED / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, GENERATED / place)
     write("command_line.txt", command_line())
+    write("verdicts.md", verdicts.page())
 
 
 def command_line() -> str:
