@@ -1,6 +1,7 @@
-"""Pictures of the lab for the README, taken in a real JupyterLab: light and dark, each page, and one output.
+"""Pictures of the lab for README and documentation, taken in a real JupyterLab: light and dark, each page, and one output.
 
 python benchmarks/screenshots.py docs
+python benchmarks/screenshots.py FOLDER --width 800    # how it looks on a small screen
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.browser.jupyterlab_server import jupyterlab, write_notebook
+from tests.browser.jupyterlab_server import end_kernels, jupyterlab, write_notebook
 
 START_MS = 120_000
 CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3)\nlab'
@@ -26,6 +27,7 @@ HEIGHT = 1500  # a cell taller than the notebook would be cut by the status bar
 # Tab of the lab: name of the file, and what the page says when all of it is there.
 PAGES = {
     "Epsilon": ("epsilon", r"^(?!.*the curve follows).*Loads saved"),
+    "Encode": ("encoding", "bytes"),
     "Granularity": ("weights", "dense bits"),
     "Network": ("network", r"(?<!of )\b8 layers"),
 }
@@ -82,6 +84,15 @@ def turn_to(page: Page, title: str, complete: str) -> None:
     expect(page.get_by_role("button", name=re.compile(r"\| Idle"))).to_be_visible(timeout=START_MS)
 
 
+def do_work(page: Page) -> None:
+    """Turn to the page of long work, and have the accuracy of the setting worked out."""
+    page.get_by_role("tab", name="Work", exact=True).click()
+    work = page.locator(".seer-work")
+    work.get_by_role("button", name="Start", exact=True).click(timeout=START_MS)
+    expect(work.locator("li[data-job]").first).to_have_attribute("data-state", "done", timeout=START_MS)
+    expect(work.locator(".result").get_by_role("img")).to_be_visible(timeout=START_MS)
+
+
 def save(page: Page, file: Path) -> None:
     """Save the notebook's cell in 256 colours, which these pictures do not exceed visibly."""
     page.locator(".jp-Cell").first.screenshot(path=file)
@@ -114,7 +125,10 @@ def main() -> None:
                 for title, (file, complete) in PAGES.items():
                     turn_to(page, title, complete)
                     save(page, arguments.folder / f"{file}_{name}.png")
+                do_work(page)
+                save(page, arguments.folder / f"work_{name}.png")
                 browser.close()
+                end_kernels(address)
 
 
 if __name__ == "__main__":
