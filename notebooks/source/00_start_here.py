@@ -59,7 +59,7 @@ say(f"The network says **{net.categories[shares.argmax()]}** ({shares.max():.0%}
 # %% [markdown]
 # ## 0.2 What becomes of the sums
 # Each output of a convolution is a sum of hundreds of products, $s = b + \sum_i w_i x_i$. Behind it stands a ReLU, $y = \max(0, s)$: every sum that is not positive
-# becomes 0. Where a 2×2 max-pool follows, only the largest of four is passed on.
+# becomes 0. (The BatchNorm between the two is folded into $w$ and $b$ here; notebook 01 takes it apart.) Where a 2×2 max-pool follows, only the largest of four is passed on.
 #
 # > **Before you run the next cell:** what share of all those sums is thrown away, in the first layer and in a deep one? Write two numbers down.
 
@@ -95,19 +95,26 @@ say(
 # about.
 #
 # ## 0.3 The whole network at a glance
-# One column for each layer. Choose what fills the columns; click one, or walk with the arrow keys and press <kbd>Enter</kbd>, to open the layer below. (If you see a still picture instead, no kernel is live: run the
-# notebook.)
+# One column for each layer, wider the more work it is; blue is the share of its outputs that what follows needs. Choose what else may fill the columns; click one, or walk with the arrow keys and press <kbd>Enter</kbd>, to
+# open the layer below. (If you see a still picture instead, no kernel is live: run the notebook.)
+#
+# > **Try:** how blue is the widest column? Open the last one: how many channels can you find of which nothing is needed?
 
 # %%
 view = sl.NetworkView(net, photograph)
 view
 
-# %% [markdown]
-# > **Try:** which column has the fewest zeros? Open the last one: can you find a channel that is dark everywhere?
+# %% jupyter={"source_hidden": true}
+widest = table.loc[table["million multiply-adds"].idxmax()]
+unused = int((~needed.flatten(2).any(2)).sum())  # `needed` is still that of the last layer
+say(
+    f"The widest, `{widest['layer']}`, is blue for {1 - widest['thrown away']:.0%} of its outputs: the most work, and hardly any of it needed. In the last layer {unused} of "
+    f"{needed.shape[1]} channels are not needed anywhere in this photograph; the others are needed here and there, and *where* is the question."
+)
 
 # %% [markdown]
 # ## 0.4 Your turn: an exercise that checks itself
-# Write `discarded_share(sums)`: given the sums of a convolution *before* the ReLU, a tensor (N, K, P, Q), return the share of them, 0 to 1, that are zero *behind* it. Replace the last
+# Write `discarded_share(sums)`: given the sums of a convolution *before* the ReLU, a tensor (N, K, P, Q) of N pictures with K channels of P rows and Q columns, return the share of them, 0 to 1, that are zero *behind* it. Replace the last
 # two lines; then run the check below. It calls your function on tensors you have not seen, and says in words what is wrong. Torch, NumPy or plain loops: any right answer will do.
 
 
@@ -134,7 +141,8 @@ assert verdict, verdict
 # %%
 if verdict:
     for name in ("features.0", "features.7"):
-        print(f"{name}: {discarded_share(layers[name].pre_activation):.1%} of the sums are zero behind the ReLU")
+        print(f"{name}: {float(discarded_share(layers[name].pre_activation)):.1%} of the sums are zero behind the ReLU")
+    print("Both stand in the table of 0.2: a ReLU alone follows them.")
 else:
     print("This cell waits for your discarded_share.")
 
@@ -156,4 +164,4 @@ else:
 # ## 0.6 Further questions
 # * Another picture: `sl.sample_images()` has seven. Does the share change? Which layers change most?
 # * Would a network with a leaky ReLU, $y = \max(0.1\,s, s)$, have zeros at all? (Notebook 02 has one.)
-# * The first layer reads the photograph itself. Why is its share of zeros not the largest?
+# * The first layer, which reads the photograph itself, throws away least. Why might that be so?

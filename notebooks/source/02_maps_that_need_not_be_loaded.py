@@ -72,11 +72,12 @@ rows = []
 for epsilon in (0, 0.125, 0.25, 0.5):
     result = sl.drfmp.prune(maps, epsilon)
     rows.append({"epsilon": epsilon, "pruned maps": result.maps[0].nonzero()[:, 0].tolist(), **result.summary()})
-by_hand = pd.DataFrame(rows)[["epsilon", "pruned maps", "within_share", "reduced_share"]]
-by_hand.style.format("{:.0%}", subset=["within_share", "reduced_share"]).format("{:g}", subset="epsilon").hide()
+names = {"within_share": "values within epsilon", "reduced_share": "values in pruned maps"}
+by_hand = pd.DataFrame(rows).rename(columns=names)[["epsilon", "pruned maps", *names.values()]]
+by_hand.style.format("{:.0%}", subset=list(names.values())).format("{:g}", subset="epsilon").hide()
 
 # %% [markdown]
-# `within_share` counts values, `reduced_share` values in whole pruned maps. The third map shows the difference: at epsilon 0.125 it is kept for its last value.
+# The last column answers the question (maps are numbered from 0). Map 2 shows why it lags behind: at epsilon 0.125 it is kept, small values and all, for its last value.
 #
 # ## 2.2 Exercise: the rule
 # Write `prunable(maps, epsilon)` for maps (N, C, H, W): True (N, C) for every map whose values all lie within epsilon of zero, epsilon included.
@@ -108,7 +109,7 @@ with torch.inference_mode():
     dense = net.model(x)
 network = sl.drfmp.apply(net.model, x, epsilon=0)
 pruned = network(x)
-print("largest change of an output:", (pruned - dense).abs().max().item())
+print(f"largest change of the network's answer: {(pruned - dense).abs().max():.1e}")
 
 rows = []
 for name, count in network.counts.items():
@@ -127,8 +128,8 @@ pd.DataFrame(rows).style.format("{:.1%}", subset=["zero values", "values in zero
 figures = network.summary()
 say(
     f"{figures['within_share']:.0%} of the {figures['scope']} are zero, {figures['reduced_share']:.2%} lie in zero maps ({figures['pruned_maps']} of {figures['maps']} maps). **Many zero values do not make zero "
-    "maps.** A filter that answers to nothing in a whole photograph is rare; the few there are sit in the deepest layers, whose maps are small. The answer of the network is unchanged: leaving out zeros changes a sum by "
-    "nothing but the order in which it is added."
+    "maps.** A filter that answers to nothing in a whole photograph is rare; the few there are sit in the deepest layers, whose maps are small. The answer of the network is unchanged but for rounding: what is left out is zero, and "
+    "only the order changes in which the rest is added."
 )
 
 # %% [markdown]
@@ -141,13 +142,31 @@ say(
 view = sl.EpsilonView(net.model, x, categories=net.categories)
 view
 
+# %%
+rows = []
+with torch.inference_mode():
+    for epsilon in (0, 0.5, 1.0, 1.25, 1.5, 2.0):
+        network.epsilon = epsilon
+        network.reset_counts()
+        answer = network(x).softmax(1)[0]
+        rows.append({"epsilon": epsilon, "answer": net.categories[answer.argmax()], "confidence": answer.max().item(),
+                     "pruned maps": network.summary()["pruned_maps"]})  # fmt: skip
+turned_up = pd.DataFrame(rows)
+turned_up.style.format("{:.0%}", subset="confidence").format("{:g}", subset="epsilon").hide()
+
+# %% jupyter={"source_hidden": true}
+kept = turned_up[turned_up["answer"] == turned_up["answer"][0]]
+surest = turned_up.loc[turned_up["confidence"].idxmax()]
+say(
+    f"The answer is still *{surest['answer']}* at epsilon {kept['epsilon'].max():g}, with {kept['pruned maps'].max()} of {figures['maps']} maps gone, and the network is surest at epsilon {surest['epsilon']:g}. "
+    "Being sure is not being right, and one picture can mislead."
+)
+
 # %% [markdown]
-# One picture can mislead, so the same over all sample photographs. (Most of them show nothing that a CIFAR-10 network knows, so we ask only whether each answer *stays what it was*.)
+# So the same over all sample photographs. (Most of them show nothing that a CIFAR-10 network knows, so we ask only whether each answer *stays what it was*; and they are reduced, for speed.)
 
 # %%
-batch = torch.cat(
-    [net.preprocess(photograph, size=96) for photograph in photographs.values()]
-)  # smaller: it runs six times
+batch = torch.cat([net.preprocess(photograph, size=96) for photograph in photographs.values()])
 with torch.inference_mode():
     answers = net.model(batch).argmax(1)
 
@@ -204,10 +223,11 @@ second = later.summary()
 print(
     f"v1: {figures['pruned_maps']} of {figures['maps']} maps ({figures['scope']}); v2: {second['pruned_maps']} of {second['maps']} ({second['scope']})"
 )
-print(f"largest change of an output under v2: {(answer - dense).abs().max():.4f}")
+print(f"largest change of the network's answer under v2: {(answer - dense).abs().max():.4f}")
 
 # %% [markdown]
-# A map with a few bright spots, under one in a hundred of its values, goes with them; so the outputs change. Always ask *which maps were counted*: seerlab names the denominator in every summary (`scope`).
+# Under v2 a map with a few bright spots, under one in a hundred of its values, goes with them; so the answer changes. The two counts are not of the same maps, and cannot be compared: always ask *which maps were counted*. seerlab
+# names them in every summary (`scope`).
 #
 # **Exercise.** Write `least_count(values)`: the fewest values within epsilon that prune a map of so many values under v2. (Mind the words "more than".)
 
@@ -229,9 +249,10 @@ assert verdict, verdict
 
 # %% [markdown]
 # ## 2.6 Who pays for maps, and who for weights?
-# What would a saved map be worth? Write `input_share(channels, height, width, filters, kernel, groups)`: of all the values a convolution reads, input maps and weights (no bias), the share that are maps. A filter sees `channels / groups` maps.
+# What would a saved map be worth? Write `input_share(channels, height, width, filters, kernel, groups)`: of all the values a convolution reads, input maps and weights (no bias), each once, the share that are maps. Kernels have
+# `kernel` × `kernel` weights for each map that they see, and a filter sees `channels / groups` maps.
 #
-# > **Predict:** a depth-wise layer (`groups = channels = filters`) filters each of 32 maps of 112×112 by its own 3×3 kernel. Which share is maps? And of an ordinary convolution of the same maps?
+# > **Predict:** a depth-wise layer (`groups = channels = filters`) filters each of 512 maps of 14×14 by its own 3×3 kernel. Which share is maps? And in an ordinary convolution from the same maps to 512 others?
 
 
 # %% exercise="input_share"
@@ -251,6 +272,12 @@ assert verdict, verdict
 ### END HIDDEN TESTS
 
 # %%
+if verdict:
+    for kind, groups in (("depth-wise", 512), ("ordinary", 1)):
+        print(f"{kind}: {float(input_share(512, 14, 14, 512, 3, groups)):.1%} of what the layer reads are maps")
+else:
+    print("This cell waits for your input_share.")
+
 picture = torch.randn(1, 3, 224, 224)  # the shapes matter here, not the values
 rows = []
 for name in ("mobilenet_v2", "squeezenet1_1", "resnet18", "tinynet"):
@@ -263,8 +290,8 @@ split.style.format("{:.1f}", subset=["million weights", "million input values"])
 ).hide()
 
 # %% [markdown]
-# Convolutions only, each tensor once, one picture (this split is ours). ResNet-18 reads far more weights than maps; in MobileNet V2 it is the other way round, and in its depth-wise layers nearly everything is maps. That is the paper's
-# point: with depth-wise and point-wise convolutions it is the maps that cost.
+# Convolutions only, each tensor once, one picture (this split is ours). ResNet-18 reads far more weights than maps; in MobileNet V2 it is the other way round, and in its depth-wise layers nearly everything is maps. That is the point of the
+# paper's abstract: with depth-wise and point-wise convolutions it is the maps that cost.
 #
 # ## 2.7 Networks with nothing to drop
 # A leaky ReLU multiplies negative values by 0.1 instead of 0.
@@ -286,4 +313,4 @@ print(
 # * A pruned map in a *depth-wise* layer is the only input of its output map. What comes out, zero? (`sl.drfmp.conv2d(maps, weight, bias, flags, padding=1, groups=...)`)
 # * More epsilon never prunes less of a *fixed* tensor. End to end it can. How?
 # * Are the zero maps of the cat zero on the other photographs too? If so, one could cut them out once and for all, and nothing need be found at run time.
-# * `tile=` judges parts of a map. How much more can be skipped with tiles of 8×8?
+# * Hardware that cannot hold a whole map judges tiles of it, and prunes the map if all its tiles may go: `sl.drfmp.apply(net.model, x, tile=8)`. Why does that change nothing under v1? And under v2?

@@ -73,12 +73,12 @@ say(
 
 # %% [markdown]
 # ## 3.2 A bit for every element
-# **ZVC** (zero-value compression, cDMA, arXiv 1705.01626; the layout is ours) stores a bit per element, "zero or not", and the non-zeros:
+# **ZVC** (zero-value compression, from cDMA, arXiv 1705.01626; the layout is ours) stores a bit per element, "zero or not", and the non-zeros, *nnz* of them, in 4 bytes each:
 #
 # $$\text{bytes} = 4\left\lceil \tfrac{CHW}{32} \right\rceil + 4\,nnz .$$
 #
-# **Exercise.** Write `zvc(image)` for a map (C, H, W), which returns `words, values`. Elements are numbered by channel, row, column. Bit *b* of word *w* (bit 0 is worth 1) is 1 if element 32 *w* + *b* is not zero; the last word is filled up with
-# zeros.
+# **Exercise.** Write `zvc(image)` for a map (C, H, W), which returns `words, values`. Elements are numbered by channel, row, column. Bit *b* of word *w*, which is worth $2^b$, is 1 if element 32 *w* + *b* is not zero; the last word is filled up with
+# zeros. (Words are whole numbers from 0 to $2^{32} - 1$.)
 
 
 # %% exercise="zvc"
@@ -109,7 +109,8 @@ assert verdict, verdict
 # | type *t* | 0 | 1 | 2 | 1 | 0 |
 # | stored in strip | 0 | 0 | 0 | 1 | 2 |
 #
-# Of each non-zero it keeps the value, `DA`, and the place, `IN` = row · 3 + column *counted from the strip's left edge*; `ptr` says for each type where each strip begins.
+# Of each non-zero it keeps the value, `DA`, and the place, `IN` = row · 3 + column *counted from the strip's left edge* (3: the strip's width). They follow each other by type, then strip. `ptr[t][s]` counts the values of type *t* in
+# the strips before *s*, from 0; the last number counts all of that type. Compare with the table:
 
 # %%
 stored = sl.encodings.encode(picture[None], kernel_size=3, padding=0, method="cpo")
@@ -137,10 +138,10 @@ view.entry = 12  # counted from 0: the 5
 view
 
 # %% [markdown]
-# > **Predict:** which outputs does the 14 feed? Then step to it.
+# > **Predict:** which outputs does the value 14 feed, and how many? Then step to it.
 #
-# **Exercise.** Write `cpo(picture, kernel)` for one channel (H, W) and a square kernel, stride 1, no padding. Return `ptr, IN, DA`, stored by type, then strip, then column, then row; `ptr` has one row per type (`kernel` of them) of W − kernel + 2 running totals that
-# start at 0.
+# **Exercise.** Write `cpo(picture, kernel)` for one channel (H, W) and a kernel of `kernel` × `kernel`, stride 1, no padding. Return `ptr, IN, DA`, stored by type, then strip, then column, then row; `ptr` has a row per type, 0 to `kernel` − 1, and one number more
+# than there are strips (W − `kernel` + 1). In a narrow map several columns may share strip and type, and types may be empty.
 
 
 # %% exercise="cpo"
@@ -188,21 +189,30 @@ for method in sl.encodings.METHODS:
     figures = encoded.summary()
     rows.append({"format": method, "numbers": encoded.units, "bytes": encoded.nbytes, "vs im2col (bytes)": figures["cr_bytes"],
                  "vs the map itself (bytes)": figures["raw_bytes"]})  # fmt: skip
-pd.DataFrame(rows).style.format(precision=2).hide()
+formats = pd.DataFrame(rows).set_index("format")
+formats.style.format(precision=2)
+
+# %% jupyter={"source_hidden": true}
+raw = 4 * picture.numel()
+say(
+    f'Read the last two columns together ("vs": how many times smaller). Of all formats only {", ".join(formats.index[formats["bytes"] < raw])} takes fewer than the {raw} bytes of the 25 numbers. CPO and CPS beat im2col and are **larger than '
+    f"the map they store**. A map this small is unfair: {formats.loc['cpo', 'numbers'] - 2 * len(arrays['DA'])} of CPO's {formats.loc['cpo', 'numbers']} numbers are pointers. So:"
+)
 
 # %% [markdown]
-# Read the last two columns together ("vs": how many times smaller). CPO and CPS beat im2col and are **larger than the map they store**. A map this small is unfair: pointers weigh most. So:
-#
 # ## 3.5 Real maps
 # `vgg9_cifar10` on a photograph. Behind a ReLU many inputs are exact zeros.
-#
-# > **Predict:** a map with 43 % non-zeros. How many times smaller than the raw map can a format be that keeps each non-zero in 32 bits? And CPO, which adds a 16-bit place to each?
 
 # %%
 net = sl.load("vgg9_cifar10")
 x = net.preprocess(sl.sample_images()["cat"])
 layers = sl.conv_layers(net.model, x)
+density = (layers["features.7"].input != 0).float().mean().item()
+say(
+    f"> **Predict:** {density:.0%} of the input of `features.7` is not zero. How many times smaller than the raw map can a format be that keeps each non-zero in 32 bits? And CPO, which adds a 16-bit place to each?"
+)
 
+# %%
 STORED = ("mec", "cscc", "cpo", "cps", "zvc")
 rows = []
 for name, layer in layers.items():
@@ -237,10 +247,15 @@ say(
     f"(at best {against_raw[['mec', 'cscc']].max().max():.2f})."
 )
 
+# %% [markdown]
+# > **Try:** the input of a deeper layer. Which type has nearly all the values, and where are the others? Open a channel with <kbd>Enter</kbd> and step through it.
+
 # %%
 sl.EncodingView(layers["features.14"], method="cps")
 
 # %% [markdown]
+# Only the columns at the edges lie in fewer than three strips: in a large map the highest type holds nearly everything.
+#
 # ## 3.6 And time?
 # Each format is charged with encoding *and* convolving, all filters, beside torch's dense convolution; interleaved in one process, **one thread**, weights packed before.
 #
@@ -280,7 +295,7 @@ for name, row in times.iterrows():
     print(f"{name}: the better of CPO and CPS ({best}) is {verdict}; against im2col {against}")
 
 # %% [markdown]
-# A dense kernel keeps a block of outputs in registers while many inputs pass; replaying one stored element reads and writes each of its outputs, for all filters. The zeros
+# One reason: a dense kernel keeps a block of outputs in registers while many inputs pass; replaying one stored element reads and writes each of its outputs, for all filters. The zeros
 # saved must first pay for that. Small and fast are two questions.
 #
 # ## 3.7 If there is time: CPS's index
@@ -312,7 +327,7 @@ assert verdict, verdict
 
 # %% [markdown]
 # ## 3.8 Further questions
-# * In the first two layers CPS is *larger* than CPO. How many bits does a place in a padded map of 226×226 need, if one of 16 is the mark?
+# * For `features.3` CPS is *larger* than CPO. How many bits does a place in a padded map of 226×226 need, if one of 16 is the mark?
 # * `epsilon` in the view sets small values to zero as well. From which epsilon on is CPO smaller than ZVC? (Is it ever?)
 # * Below which density does CPO pay in bytes? Derive it from 32 bits for a value and 16 for a place.
 # * Why is the abstract's "up to 26 times" plausible for a layer with a 5×5 kernel?

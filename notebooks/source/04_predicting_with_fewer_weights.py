@@ -45,7 +45,7 @@ def say(text):
 
 # %% [markdown]
 # ## 4.1 A layer small enough for a pencil
-# Two input maps of 4×4 values, two filters of 3×3, padding 1, a ReLU behind. Leave out **half of the weights, the smallest**. Ties go by position, and the bias stays. What is left predicts: where its sum is positive, the
+# Two input maps of 4×4 values, two filters of 3×3, padding 1, a ReLU behind. Leave out **half of the layer's weights, the smallest** by absolute value (of equal ones the first go); the bias stays. What is left predicts: where its sum is positive, the
 # exact sum is computed with all weights; everywhere else the output is 0.
 #
 # > **Before you run the next cell:** how many of the 32 outputs will the half layer point to? How many of the positive ones will it miss?
@@ -59,13 +59,18 @@ small = sl.ConvLayer("by hand", weight, torch.tensor([1.0, -2.0]), picture, padd
 
 half = sl.spl.predict(small, prune_ratio=0.5)
 print("filter 0\n", weight[0].int().numpy(), "\nkept of it\n", half.predictor.weights.kept[0].int().numpy())
-print(
-    f"\n{int(half.truth.sum())} outputs are positive; computed {int(half.mask.sum())} of {half.mask.numel()}, missed {half.false_negatives}, for nothing {half.false_positives}"
+print("\nexact outputs, with the ReLU\n", small.output[0].int().numpy(), "\npointed to\n", half.mask[0].int().numpy())
+
+# %% jupyter={"source_hidden": true}
+missed = small.output[half.truth & ~half.mask]
+say(
+    f"The half layer points to **{int(half.mask.sum())} of {half.mask.numel()}** outputs. Of the {int(half.truth.sum())} positive ones it misses {half.false_negatives}, with the value {missed.max():.0f} (the largest output is "
+    f"{small.output.max():.0f}), and {half.false_positives} are computed for nothing."
 )
 
 # %% [markdown]
 # ## 4.2 Exercise: the predictor
-# Write `predict(picture, weight, bias, prune_ratio)`: a picture (C, H, W), weights (K, C, 3, 3), a bias (K,). Leave out the smallest of *all* the layer's weights by size, ⌊*p*·n + ½⌋ of n; convolve with the rest (padding 1, bias included); return True
+# Write `predict(picture, weight, bias, prune_ratio)`: a picture (C, H, W), weights (K, C, 3, 3), a bias (K,). Of *all* n weights of the layer together leave out the ⌊`prune_ratio`·n + ½⌋ smallest by absolute value; convolve with the rest (padding 1, bias included); return True
 # (K, H, W) where the sum is above 0.
 
 
@@ -93,9 +98,10 @@ assert verdict, verdict
 #
 # $$1 - (1 - p) - d = p - d .$$
 #
-# > **By hand:** *p* = 0.5, and *d* is in the line above. Is anything saved?
+# > **By hand:** *p* = 0.5 in 4.1, and *d* stands there in bold. Is anything saved?
 #
-# There is a way out. The predictor's products are part of the exact sum: keep its result and add only the products it left out (**reuse**). Then the saving is about *p* (1 − *d*), which is never negative.
+# So far each exact sum is computed anew (*recompute*). There is a way out: the predictor's products are part of the exact sum, so keep its result and add only the products it left out (**reuse**). Then the saving is about
+# *p* (1 − *d*), which is never negative.
 
 # %%
 rows = []
@@ -106,10 +112,10 @@ for exact in ("recompute", "reuse"):
 pd.DataFrame(rows).style.format({"saving": "{:.1%}"}).hide()
 
 # %% [markdown]
-# That is the count. In *time* reuse is worth less: the products left out lie scattered, and a processor reads 16 neighbouring numbers as fast as one.
+# The first line is *p* − *d*: a loss. That is the count of multiply-adds. In *time* reuse is worth less: the products left out lie scattered, and a processor reads 16 neighbouring numbers as fast as one.
 #
 # ## 4.4 A trained layer: few weights or few bits?
-# > **Predict:** up to which prune ratio does the mask of `features.7` stay usable? And from which one on is anything saved?
+# > **Predict:** up to which prune ratio does the predictor of `features.7` find at least 95 % of the outputs that are needed? And from which one on is anything saved?
 
 # %%
 net = sl.load("vgg9_cifar10")
@@ -120,32 +126,47 @@ layer = layers["features.7"]
 rows = []
 for ratio in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
     figures = sl.spl.predict(layer, ratio).summary()
-    rows.append({"left out, p": ratio, "computed, d": figures["density"], "missed": figures["false_negative_share"],
-                 "recall": figures["recall"], "output error": figures["output_error"], "saving, p − d": figures["reduction"]})  # fmt: skip
+    rows.append({"left out, p": ratio, "computed, d": figures["density"], "missed, of all": figures["false_negative_share"],
+                 "found, of the needed": figures["recall"], "output error": figures["output_error"],
+                 "saving, p − d": figures["reduction"]})  # fmt: skip
 by_ratio = pd.DataFrame(rows)
 by_ratio.style.format("{:.1%}").hide()
 
 # %% jupyter={"source_hidden": true}
 needed = sl.spl.predict(layer, 0.5).truth.float().mean().item()
 pooled = sl.spl.predict(layers["features.10"], 0.8).summary()
+found_95 = by_ratio[by_ratio["found, of the needed"] >= 0.95]["left out, p"].max()
+saving = by_ratio[by_ratio["saving, p − d"] > 0]["left out, p"].min()
 say(
-    f"{needed:.0%} of this layer's outputs are needed, so that nothing is saved below about *p* = {needed:.2f}, however good the mask. Behind a 2×2 max-pool at most one output of four is needed, and it is easier: `features.10` at *p* = 0.8 "
+    f"Of the ratios tried the predictor finds 95 % up to *p* = {found_95:g}, and saves from *p* = {saving:g} on: no overlap. {needed:.0%} of this layer's outputs are needed, so that below about *p* = {needed:.2f} nothing can be saved, however "
+    "good the mask. (*Output error*: the size of the difference in the layer's output, as a share of the output's own size.) Behind a 2×2 max-pool at most one output of four is needed, and it is easier: `features.10` at *p* = 0.8 "
     f"computes {pooled['density']:.0%}, saves {pooled['reduction']:.0%} and finds the right place of a window in {pooled['argmax_hit_rate']:.0%} of the cases."
 )
 
 # %% [markdown]
-# The chart puts both predictors beside each other: down is fewer misses, left is cheaper. Multiply-adds with *b* bits count *b*/32 in it, **a convention of ours**; *Measured time* replaces it by this machine's answer, which includes
-# everything a prediction needs. Move the two sliders; the curves fill in by themselves.
+# The chart puts the four bits of notebook 01 beside the fewer weights: one curve for each way to predict, down is fewer misses, left is cheaper (both scales are logarithmic). Multiply-adds with *b* bits count *b*/32 in it, **a
+# convention of ours**; *Measured time* replaces it by this machine's answer, which includes everything a prediction needs. Move the two sliders; the curves fill in by themselves.
 #
-# > **Predict:** which curve lies lower, and does the order change between *Work* and *Measured time*?
+# > **Predict:** how many weights must stay for as few misses as four bits have? Then choose *Measured time*: does the order change?
 
 # %%
 view = sl.PredictorView(layer, bits=4, prune_ratio=0.8)
 view
 
+# %% jupyter={"source_hidden": true}
+points = view.points()
+bits = points[points["method"] == "seernet"].set_index("setting").loc[4]
+weights = points[points["method"] == "spl"].set_index("setting")
+as_good = weights[weights["false_negative_share"] <= bits["false_negative_share"]]
+say(
+    f"Four bits miss {bits['false_negative_share']:.1%} of the outputs for {bits['predictor_work']:.1%} of the work, in our convention. For as few misses {1 - as_good.index.max():.0%} of the weights must stay, and that is the share of the work. By "
+    "count few bits are the cheaper predictor of this layer; what *Measured time* says is true of your machine only."
+)
+
 # %% [markdown]
 # ## 4.5 Which layer first?
-# How much to leave out may differ from layer to layer. The search visits the layers one after the other, and those visited first spend the budget first. The abstract names four orders:
+# Every layer that is predicted may cost the network some accuracy, and how much to leave out may differ from layer to layer. Say how much accuracy may be lost in all, the *budget*. A search visits the layers one after the other, and
+# those visited first spend the budget first. The abstract names four orders (what they mean in detail is our reading):
 #
 # | order | visits |
 # |---|---|
@@ -154,7 +175,7 @@ view
 # | FDOS | the most expensive layer first |
 # | SAOS | the least susceptible layer first: the one that alone costs least accuracy |
 #
-# **Exercise.** SAOS needs a *sensitivity scan*. Write `visiting_order(layers, accuracy)`: names of layers, and a function: `accuracy(names)` is the accuracy with those layers predicted and all others exact. Measure each layer alone; return the names, the layer that
+# **Exercise.** SAOS needs a *sensitivity scan*. Write `visiting_order(layers, accuracy)`: names of layers, and a function: `accuracy(names)`, given a list of names, is the accuracy with those layers predicted and all others exact. Measure each layer alone; return the names, the layer that
 # costs least first, of equal ones the earlier.
 
 
@@ -174,8 +195,8 @@ assert verdict, verdict
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **Exercise.** Now spend. Write `spend(order, grid, accuracy, floor)`: visit the layers in this order; give each the largest ratio of the grid with which `accuracy(ratios)` is at least the floor, `ratios` being a dict of what was chosen so far and this layer's.
-# A layer for which no ratio does is left out of the dict. Return the dict.
+# **Exercise.** Now spend. Write `spend(order, grid, accuracy, floor)`: visit the layers in this order; give each the largest ratio of `grid` with which the accuracy is at least the floor. Here `accuracy(ratios)` takes a dict of
+# layers and ratios: what was chosen so far, and this layer's. A layer for which no ratio does is left out of the dict. Return the dict.
 
 
 # %% exercise="spend"
@@ -202,8 +223,9 @@ assert verdict, verdict
 # %% [markdown]
 # ## 4.6 The search on a network
 # We have no labelled images here. Instead the network's **own dense answers** on small crops of the sample photographs serve as labels, so that "accuracy"
-# below is *agreement with the dense network*. A tenth of it may be lost. Some crops choose and others judge: enough to see the procedure, far too few for a
-# claim, as the intervals from … to … say.
+# below is *agreement with the dense network*. A tenth of it may be lost. `sl.spl.search` differs from your `spend` in two ways: the budget is released in steps (behind the *i*-th of *n* layers at most *i*/*n* of it may be spent), and of
+# the ratios that keep to it the one with the least work is taken, which need not be the largest. Some crops choose and others judge: enough to see the procedure, far too few for a claim, as the 95 % intervals
+# in *from* and *to* say.
 #
 # > **Predict:** which order saves most? And is the agreement on the other crops above or below that on the crops chosen with?
 
@@ -238,18 +260,28 @@ for order in ("SAOS", "LOS", "RLOS", "FDOS"):
                  "agreement (others)": figures["test_top1"], "from": figures["test_top1_low"], "to": figures["test_top1_high"],
                  "layers predicted": f"{figures['predicted_layers']} of {figures['layers']}", "evaluations": figures["evaluations"]})  # fmt: skip
 shares = ["multiply-adds saved", "agreement (chosen with)", "agreement (others)", "from", "to"]
-display(pd.DataFrame(rows).style.format("{:.0%}", subset=shares).hide())
+orders = pd.DataFrame(rows).set_index("order")
+display(orders.style.format("{:.0%}", subset=shares))
 ratios = pd.DataFrame({order: result.ratios for order, result in found.items()}).reindex(
     [name for name in layers if name in found["LOS"].visited]
 )
 ratios.fillna(0).style.format("{:.2f}").set_caption("prune ratio that each order found; 0: the layer stays dense")
 
+# %% jupyter={"source_hidden": true}
+saved, chosen_agreement, other_agreement = (orders[name] for name in shares[:3])
+before_pool = [layers[name].pool is not None for name in ratios.index]
+say(
+    f"{saved.idxmax()} saves most here, {saved.max():.0%} against {saved.min():.0%} with {saved.idxmin()}. On the crops chosen with, the agreement is {chosen_agreement.min():.0%} to "
+    f"{chosen_agreement.max():.0%}; on the others, {other_agreement.min():.0%} to {other_agreement.max():.0%}, lower in {int((other_agreement < chosen_agreement).sum())} of {len(orders)} orders: the ratios were fitted to the crops that the search saw. "
+    f"A figure to quote comes from images that chose nothing, and from more of them: these intervals span {(orders['to'] - orders['from']).min():.0%} to {(orders['to'] - orders['from']).max():.0%} and rank no order. Layers before a max-pool take larger ratios on average ({ratios.fillna(0)[before_pool].to_numpy().mean():.2f} against "
+    f"{ratios.fillna(0)[[not pooled for pooled in before_pool]].to_numpy().mean():.2f}), as *d* is small there."
+)
+
 # %% [markdown]
-# Layers before a max-pool take large ratios, as *d* is small there. The search saw only the crops it chose with, which is why a figure to quote comes from images that chose nothing. The paper's own figures, on ImageNet, stand in
-# notebook 08.
+# The paper's own figures, on ImageNet, stand in notebook 08.
 #
 # ## 4.7 Further questions
 # * Up to which density does a predictor with *p* = 0.8 save anything? (4.3 has the formula.)
-# * How large is the largest prune ratio at which `features.10` misses fewer than two in a hundred of its outputs? (`sl.PredictorView(layers["features.10"]).points()`)
-# * Why does LOS tend to spend the budget on layers that save little?
+# * What is the largest prune ratio at which `features.10` misses fewer than two in a hundred of its outputs? (`sl.PredictorView(layers["features.10"]).points()`)
+# * LOS begins at the input. Which layers are left with what remains of the budget, and how much work do they have? (`found["LOS"].table` has every ratio that was tried.)
 # * The smallest weights are left out over the *whole layer*. What changes if each filter loses the same share? (`scope="row"`)

@@ -17,11 +17,11 @@
 # **About 20 minutes. You will**
 # * prune the same weights one by one, in rows, in whole kernels and in whole filters,
 # * count what each way takes to store, index bits and fillers included,
-# * compare grains at one *agreement* instead of one density, and find out where "about two times fewer memory references" comes from.
+# * compare grains where they do equal harm instead of where they are equally sparse, and find out where "about two times fewer memory references" may come from.
 #
 # The question is that of *Exploring the Regularity of Sparse Structure in Convolutional Neural Networks* (Mao et al., arXiv 1705.08922, 2017). Its abstract says that coarse grains
 # reach about the sparsity of single weights without loss of accuracy, compress better at one accuracy because indices are saved, and need about half the memory references on the
-# accelerator SCNN. Definitions are as commonly recalled; the criterion, the encoder and the reference counter are our reading.
+# accelerator SCNN. Definitions are as commonly recalled; what is removed first, how places are stored and how references are counted is our reading.
 
 # %%
 try:
@@ -46,15 +46,17 @@ def say(text):
 # %% [markdown]
 # ## 5.1 Four ways to take half away
 # A layer small enough to see whole: two filters, each with two kernels of 3×3. A **grain** is what is kept or removed together: one weight (*fine*), one row of a kernel (*vector*), one kernel, one filter.
-# Those with the smallest **salience** go, the sum of their magnitudes (our reading; of equals the first goes).
+# The **salience** of a grain is the sum of the magnitudes of its weights; grains with the smallest go (our reading; of equals the first goes).
 #
-# > **By hand:** the first kernel has the rows (-5, -3, -1), (-2, 0, 2), (1, 3, 5). What are their saliences? If one of the three must go, which?
+# > **By hand:** the first kernel has the rows (-5, -3, -1), (-2, 0, 2), (1, 3, 5). What are their saliences? If one of the three must go, which? (The first line printed below has the answer.)
 
 # %%
 k, c, r, s = np.ogrid[:2, :2, :3, :3]
 weight = torch.from_numpy((7 * k + 5 * c + 3 * r + 2 * s) % 11 - 5).float()
-print("salience of each row:\n", sl.regularity.prune(weight, "vector", 0.5).salience.int().numpy().reshape(4, 3))
-
+print("salience of the three rows of each kernel:")
+for saliences in sl.regularity.prune(weight, "vector", 0.5).salience.reshape(4, 3).int().tolist():
+    print("  ", *saliences)
+print("\nhalf pruned (x: kept; nine in a group are a kernel, row by row):")
 GRANULARITIES = ("fine", "vector", "kernel", "filter")
 masks = {name: sl.regularity.prune(weight, name, 0.5) for name in GRANULARITIES}
 for name, mask in masks.items():
@@ -65,11 +67,11 @@ for name, mask in masks.items():
 # The same number of weights stays in every line. The coarser the grain, the less of the magnitude: a strong weight among weak ones goes down with them. And **grains are kept, not non-zeros**: a 0 inside a kept row is stored, indexed and multiplied.
 #
 # ## 5.2 What an index costs
-# A sparse weight needs its place stored with it. With 8 bits for a weight and 4 bits for a place (two numbers that are recalled, not confirmed), a layer of density *d* in grains of *g* weights takes
+# A sparse weight needs its place stored with it, but one place does for a whole grain. **Density** is the share of the weights that is kept. With 8 bits for a weight and 4 bits for a place (two numbers that are recalled, not confirmed), a layer of density *d* in grains of *g* weights takes
 #
 # $$d\left(1 + \frac{4}{8g}\right)$$
 #
-# of the dense layer's bits. That is the *nominal* size.
+# of the dense layer's bits (our model). That is the *nominal* size.
 #
 # > **Predict:** at half the weights, how much of the dense size do single weights take? Rows of three? Kernels?
 
@@ -82,7 +84,7 @@ for name, mask in masks.items():
     )
 
 # %% [markdown]
-# A 4-bit index counts to 15. Over a longer run of pruned weights lies a **filler**: an entry with a gap of 15 and a value of 0, which stands for the sixteenth weight, at the full price of an entry.
+# A place is stored as a **gap**: how many grains were left out since the one before. 4 bits count to 15. In a longer run a **filler** is stored: an entry with a gap of 15 and a value of 0. It stands for the sixteenth of the run, at the full price of an entry, and counting starts again behind it.
 #
 # > **Predict:** of 40 single weights the numbers 0, 20, 21 and 39 are kept. How many entries does the stream have?
 
@@ -94,8 +96,8 @@ for gap, zero in encoded.table:
     print(f"skip {gap:2}, then", "a filler" if zero else "a weight")
 
 # %% [markdown]
-# **Exercise.** Write `stream_bits(kept)`: True for every weight of a row that is kept. Each is stored as a gap, the number of weights left out since the last stored one (4 bits), and a value (8 bits), with fillers as above. Nothing is stored behind the last kept weight.
-# Return the number of bits.
+# **Exercise.** Write `stream_bits(kept)` for single weights. `kept` is a sequence of flags (a tensor with one axis), True for each weight that is kept. Each of those is stored as a gap, counted from the entry before or from the start (4 bits), and a value (8 bits), with fillers as above.
+# Nothing is stored behind the last kept weight. Return the number of bits.
 
 
 # %% exercise="stream_bits"
@@ -120,9 +122,9 @@ assert verdict, verdict
 
 # %% [markdown]
 # ## 5.3 A real layer
-# Walk over the grains with the arrow keys, change **Granularity** and **Sparsity**.
+# Walk over the grains with the arrow keys, change **Granularity** and **Sparsity** (the share that is removed). "Output off by" is the distance between the layer's output on a real picture and the dense layer's, as a share of the latter's length.
 #
-# > **Predict:** at 50 %, going from *fine* to *filter*: by how much does "output off by" rise? Then find the sparsity at which rows do as much harm as single weights do at 50 %.
+# > **Predict:** at 50 %, going from *fine* to *filter*: how many times as large does "output off by" become? Then find the sparsity at which rows do as much harm as single weights do at 50 %.
 
 # %%
 net = sl.load("vgg9_cifar10")
@@ -130,12 +132,30 @@ layers = sl.conv_layers(net.model, net.preprocess(sl.sample_images()["cat"], siz
 view = sl.GranularityView(layers["features.7"])
 view
 
+# %% jupyter={"source_hidden": true}
+seen = layers["features.7"]
+
+
+def off_by(granularity, sparsity):
+    """Distance of the pruned layer's output from the dense one, as a share of the latter's length."""
+    pruned = sl.regularity.prune(seen.weight, granularity, sparsity).apply(seen.weight)
+    sums = torch.nn.functional.conv2d(seen.input, pruned, seen.bias, seen.stride, seen.padding)
+    return float((seen.finish(sums) - seen.output).norm() / seen.output.norm())
+
+
+harm = {name: off_by(name, 0.5) for name in GRANULARITIES}
+alike = next(s for s in np.arange(0.5, 0, -0.01) if off_by("vector", s) <= harm["fine"])
+say(
+    f"At 50 % the output is off by {', '.join(f'{share:.0%} ({name})' for name, share in harm.items())}: {harm['filter'] / harm['fine']:.1f} times as much from end to end, and the step to rows is a small part of it. Rows do as little harm as "
+    f"single weights at about {alike:.0%} sparsity: equal harm leaves coarser grains fewer weights to remove."
+)
+
 # %% [markdown]
 # ## 5.4 A whole network, without a label
 # Accuracy needs labelled pictures, and a fair comparison needs retraining after pruning; both take longer than a notebook has. What can be measured here: crops of the photographs, at the network's own 32×32, and how often the pruned network **gives the same answer as
-# the dense one**. That is agreement, *not accuracy*, and without retraining: the curves below fall far earlier than those of a paper would. The order of the curves is the point.
+# the dense one**. That is *agreement*, not accuracy, and nothing is retrained, so do not set these curves beside a paper's. The order of the curves is the point.
 #
-# > **Predict:** all layers but the first at density 70 %. On how many of 100 crops does the network still answer the same, pruned weight by weight? In whole kernels? In whole filters?
+# > **Predict:** all layers but the first at density 70 %. For which share of the crops does the network still answer the same, pruned weight by weight? In whole kernels? In whole filters?
 
 # %%
 CROPS = 120
@@ -177,13 +197,20 @@ chart.update_layout(
 )  # fmt: skip
 chart
 
+# %% jupyter={"source_hidden": true}
+at = {name: dict(zip(DENSITIES, curve, strict=True)) for name, curve in curves.items()}
+ordered = sum(at["fine"][d] >= at["vector"][d] >= at["kernel"][d] >= at["filter"][d] for d in DENSITIES[:-1])
+say(
+    f"At density 70 % the answer stays on {at['fine'][0.7]:.0%} of the crops (single weights), {at['vector'][0.7]:.0%} (rows), {at['kernel'][0.7]:.0%} (kernels) and {at['filter'][0.7]:.0%} (filters). At {ordered} of the {len(DENSITIES) - 1} densities below 100 % the four "
+    f"stand in this order. Filters suffer soonest: with one in twenty removed the answer stays on {at['filter'][0.95]:.0%}; a missing filter is a missing input channel for the next layer. Retraining would win back part of the loss; how much for each grain, only a measurement with labels can say."
+)
+
 # %% [markdown]
-# Finer is better at nearly every density. Filters fall at once: a missing filter is a missing input channel for the next layer. (Retraining moves all four curves far to the left; how far each, only a measurement with labels can say.)
-#
 # ## 5.5 Compare at one agreement
 # Comparing grains at one density flatters the coarse ones. Ask instead: at which density does each still agree on so many crops, and what does it take to store *that*?
 #
-# **Exercise.** Write `density_at(densities, agreement, level)`: a curve of points, densities rising, straight lines between. Return the smallest density from which on the curve stays at or above the level. (Measured curves may dip.)
+# **Exercise.** Write `density_at(densities, agreement, level)`: two lists of the same length, the points of a curve from the smallest density to the largest, with straight lines between them. Return the smallest density from which on the curve stays at or above the level (all of the curve may;
+# a measured one may also dip below it again). The last point never lies below the level.
 
 
 # %% exercise="density_at"
@@ -207,11 +234,12 @@ assert verdict, verdict
 
 # %%
 LEVEL = 0.9
+needed = {}
 if verdict:
     sizes = {"fine": 1, "vector": 3, "kernel": 9, "filter": 9 * 96}  # weights in a grain; filters differ, about
     rows = []
     for name, curve in curves.items():
-        d = density_at(DENSITIES, curve, LEVEL)
+        d = needed[name] = float(density_at(DENSITIES, curve, LEVEL))
         stored = sl.regularity.nominal_ratio(d, sizes[name])
         rows.append(
             {
@@ -226,18 +254,20 @@ else:
     print("This table waits for your density_at.")
 
 # %% [markdown]
-# Without retraining little can be pruned, and then an index on every weight may cost *more* than the weights it saves. That is the abstract's storage argument in its extreme form. At the low densities that retraining
-# reaches, single weights catch up; who wins depends on the network (1×1 kernels have no rows to share an index).
+# Above a density of two thirds an index on every weight costs *more* than the weights it saves (set the formula of 5.2 to 1). Without retraining little can be pruned, so coarse grains win the storage here although they keep more weights: the abstract's argument in its extreme form. At the lower densities
+# that retraining reaches, less is spent on indices, and who wins depends on the network (1×1 kernels have no rows to share an index).
 #
 # ## 5.6 "About two times fewer references"
-# On SCNN (Parashar et al., ISCA 2017; as reported in a reading note) every non-zero activation meets every kept weight of its channel, and each product is added to its output in a buffer. If a whole row of a kernel is kept, its products for one output can be summed first, and the buffer is
-# touched once: rows save references exactly where several of their activations are not zero. Were zeros independent, a row of three at activation density *a* would take
+# On SCNN (Parashar et al., ISCA 2017; as reported in a reading note) every non-zero activation meets every kept weight of its channel, and each product is added to its output in a buffer. A **reference** is one such addition (our reading). If a whole row of a kernel is kept, its products for one output can be
+# summed first, and the buffer is touched once: rows save references exactly where several of their activations are not zero. (In SCNN's own order of loops this takes a small buffer more; whole filters would take another order, and are left out.)
+#
+# The **activation density** *a* is the share of a layer's inputs that is not zero. Were zeros independent, a row of three would take
 #
 # $$\frac{1 - (1 - a)^3}{3a}$$
 #
-# of the references of single weights; a 3×3 kernel likewise with nine.
+# of the references of single weights (our derivation); a 3×3 kernel likewise with nine.
 #
-# > **Predict:** from which activation density on do rows halve the references? Do real maps lie above or below the formula?
+# > **Predict:** from which activation density on do rows halve the references? Real maps have their non-zeros in clumps: do they lie above or below the formula?
 
 # %%
 chart = go.Figure()
@@ -272,12 +302,35 @@ chart
 
 # %% jupyter={"source_hidden": true}
 halves = {name: next(v for v in a if sl.scnn.analytic_ratio(name, v) <= 0.5) for name in ("vector", "kernel")}
-inner = ratios[1:]
-say(
-    f"Independent zeros: rows halve the references only from a density of about {halves['vector']:.0%} on, kernels from {halves['kernel']:.0%}. Real maps lie *below* the curves, because their non-zeros stand together: rows here take {inner['vector'].min():.2f} to "
-    f"{inner['vector'].max():.2f} of the references of single weights, that is {1 / inner['vector'].max():.1f} to {1 / inner['vector'].min():.1f} times fewer. (The first layer reads a photograph without zeros.) At equal *accuracy* the factor is smaller, as a coarser grain must keep "
-    'more weights. "Two times" is nobody\'s error; it is a figure at one end of a range.'
+inner = ratios[1:]  # the first layer reads a photograph, which has no zeros
+fewer = {name: (1 / inner[name].max(), 1 / inner[name].min()) for name in halves}
+below = sum(
+    row[name] < sl.scnn.analytic_ratio(name, row["activation density"])
+    for row in inner.to_dict("records")
+    for name in halves
 )
+say(
+    f"Independent zeros: rows halve the references only from a density of about {halves['vector']:.0%} on, kernels from {halves['kernel']:.0%}. Of the {2 * len(inner)} points of the layers behind the first {below} lie *below* their curve, because non-zeros stand together. There rows take {fewer['vector'][0]:.1f} to "
+    f'{fewer["vector"][1]:.1f} times fewer references than single weights, kernels {fewer["kernel"][0]:.1f} to {fewer["kernel"][1]:.1f} times. "About two times" lies between the two, and this at equal *density*.'
+)
+
+# %% [markdown]
+# And where they agree equally often? There coarser grains keep more weights, each of which makes references:
+
+# %%
+if needed:
+    totals = dict.fromkeys(("fine", "vector", "kernel"), 0)
+    for name in pruned_layers:
+        real = layers[name]
+        prepared = sl.scnn.prepare(real.input, real.kernel_size, real.stride, real.padding)
+        for g in totals:
+            mask = sl.regularity.prune(real.weight, g, 1 - needed[g])
+            totals[g] += prepared.count(mask, filter_rule="kernel").references
+    say(
+        f"At an agreement of {LEVEL:.0%}, over all layers but the first: rows **{totals['fine'] / totals['vector']:.1f}** times fewer, kernels **{totals['fine'] / totals['kernel']:.1f}** times. A factor without its granularity, its activation density and what was held equal says little."
+    )
+else:
+    print("This comparison waits for your density_at.")
 
 # %% [markdown]
 # ## 5.7 Further questions

@@ -55,12 +55,12 @@ print(f"{THREADS} threads, {level()} kernels")
 # ## 6.1 The claim
 # If a share *s* of the outputs is not needed, and skipping is free, the layer is $1 / (1 - s)$ times faster: 5 times at 80 %.
 #
-# > **Predict:** this network's layers behind a max-pool need at most a quarter of their outputs. How many times faster will such a layer be, *everything included*? And the whole network?
+# > **Predict:** a 2×2 max-pool keeps one of four values, so a layer in front of one needs at most a quarter of its outputs. How many times faster will such a layer be, *everything included*? And the whole network?
 #
 # Write the two numbers down; they are what this notebook is about.
 #
 # ## 6.2 Two roofs
-# A processor does at most so many operations a second, and its memory delivers at most so many bytes. A layer with $2 \cdot \text{MAC}$ operations and $B$ bytes (input, weights and output, each once) takes at least
+# A processor does at most so many operations a second, and its memory delivers at most so many bytes. A layer of MAC multiply-adds, two operations each, that moves $B$ bytes (input, weights and output, each once) takes at least
 #
 # $$t \ge \max\left(\frac{2\,\text{MAC}}{\text{peak}},\ \frac{B}{\text{bandwidth}}\right).$$
 #
@@ -88,11 +88,11 @@ assert verdict, verdict
 # %%
 gflops, gbytes = measured_roofs()
 print(
-    f"{gflops:.0f} GFLOP/s and {gbytes:.0f} GB/s: a layer needs {gflops / gbytes:.0f} operations a byte to be limited by arithmetic"
+    f"{gflops:.0f} GFLOP/s and {gbytes:.0f} GB/s. The two limits meet at {gflops / gbytes:.0f} operations a byte, the ridge: with more, arithmetic limits a layer, with fewer, memory"
 )
 
 # %% [markdown]
-# > **Predict:** are this network's layers limited by arithmetic or by memory? And which would be if nine of ten multiplications were left out and all bytes still moved?
+# > **Predict:** are this network's layers limited by arithmetic or by memory? And if nine of ten multiplications were left out and all bytes still moved?
 
 # %%
 rows = []
@@ -135,14 +135,15 @@ heavy = roofline[roofline["operations per byte"] > ridge]
 say(
     f"{len(heavy)} of {len(roofline)} layers lie right of the ridge at {ridge:.0f} operations per byte: arithmetic limits them, and there leaving out work *can* save time. Leave out nine of ten multiplications while all bytes still move, and "
     f"the same layers have a tenth of the operations per byte: then {int((roofline['operations per byte'] / 10 > ridge).sum())} are still limited by arithmetic. **The sparser a layer, the nearer "
-    "it comes to waiting for memory, where leaving out more work saves nothing.** That is one reason why the factor of the claim is not reached."
+    "it comes to waiting for memory, where leaving out more work saves nothing.** That is one reason why the factor of the claim is not reached. The other stands in the table: the dense layers reach "
+    f"{roofline['GFLOP/s'].min() / gflops:.0%} to {roofline['GFLOP/s'].max() / gflops:.0%} of the upper roof, and a kernel that leaves out work has to come near that as well."
 )
 
 # %% [markdown]
 # ## 6.3 The price of irregular work
-# A dense kernel keeps a block of outputs in registers and reuses every loaded weight many times. If only some outputs are wanted, much of that reuse is gone. We compute `features.10` with random masks of several densities.
+# A dense kernel keeps a block of outputs in registers and reuses every loaded weight many times. If only some outputs are wanted, much of that reuse is gone. We compute a share *d* of the outputs of `features.10`, chosen at random, with a kernel that takes such a **mask**; and once those that SeerNet marks.
 #
-# > **Predict:** at a density of one half, how much of the time of a full mask is left?
+# > **Predict:** at *d* = 50 %, how much of the time of a full mask is left? Is a real mask faster or slower than a random one of the same density?
 
 # %%
 layer = layers["features.10"]
@@ -155,6 +156,11 @@ DENSITIES = (1.0, 0.75, 0.5, 0.25, 0.1)
 for d in DENSITIES:
     mask = torch.rand(shape, generator=generator) < d
     calls[d] = lambda mask=mask: masked(last, mask=mask)
+real = sl.seernet.predict(layer, bits=4).mask
+real_d = real.float().mean().item()
+alike = torch.rand(shape, generator=generator) < real_d
+calls["real"] = lambda: masked(last, mask=real)
+calls["random"] = lambda: masked(last, mask=alike)
 times = {name: timing.median_ms for name, timing in interleaved(calls, repeats=5).items()}
 table = pd.DataFrame(
     [
@@ -171,17 +177,17 @@ table.style.format("{:.2f}").format("{:.0%}", subset=["computed, d", "of the ful
 
 # %% jupyter={"source_hidden": true}
 say(
-    f"With every output wanted the masked kernel takes {times[1.0] / times['dense']:.1f} times the time of the dense one: that is what irregular work costs. At a tenth of the outputs {times[0.1] / times[1.0]:.0%} of its own time are left, "
-    f"and {times[0.1] / times['dense']:.0%} of the dense time. These masks are random; real ones have patterns, which help a little."
+    f"With every output wanted the masked kernel takes {times[1.0] / times['dense']:.1f} times the time of the dense one: that is what irregular work costs. At half of the outputs {times[0.5] / times[1.0]:.0%} of its own time is left, at a tenth {times[0.1] / times[1.0]:.0%}, "
+    f"which is {times[0.1] / times['dense']:.0%} of the dense time. The real mask (d = {real_d:.0%}) takes {times['real']:.2f} ms, a random one of the same density {times['random']:.2f} ms."
 )
 
 # %% [markdown]
 # ## 6.4 Break-even
-# Predicting takes $t_p$ before anything is skipped, and then a share *d* of the outputs takes $d \cdot t_s$. Sparse pays while
+# Predicting takes $t_p$ before anything is skipped. If the masked kernel takes $t_s$ for all outputs, a share *d* of them takes about $d \cdot t_s$ (a simplification: the table above shows how good it is). Sparse pays while
 #
 # $$t_p + d \cdot t_s \le t_\text{dense} .$$
 #
-# **Exercise.** Write `break_even(dense_ms, prediction_ms, sparse_ms)`: the largest *d*, from 0 to 1, at which it does; 0 if it never does.
+# **Exercise.** Write `break_even(dense_ms, prediction_ms, sparse_ms)`, the three times in the formula ($t_\text{dense}$, $t_p$, $t_s$): the largest *d*, from 0 to 1, at which it pays; 0 if it never does.
 
 
 # %% exercise="break_even"
@@ -200,7 +206,9 @@ assert verdict, verdict
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# > **Predict:** for which of these layers does predicting in 4 bits pay here?
+# Three layers in front of a max-pool, predicted by SeerNet in 4 bits. The last column is your function's answer: sparse pays where *computed* lies below it.
+#
+# > **Predict:** for which of the three does it pay here? The network's maps become smaller and its channels more from one to the next.
 
 # %%
 rows = []
@@ -210,24 +218,27 @@ for name in ("features.3", "features.10", "features.17"):
     best = timed.times[timed.best_dense].median_ms
     d = 1 - timed.predicted_sparsity
     row = {"layer": name, "best dense, ms": best, "predicting, ms": predict_ms, "computing, ms": masked_ms, "in all, ms": timed.times["seernet"].median_ms,
-           "computed, d": d, "claimed": 1 / d, "measured": timed.speed_up}  # fmt: skip
+           "claimed, times": 1 / d, "measured, times": timed.speed_up, "computed, d": d}  # fmt: skip
     if verdict:
-        row["pays up to d"] = break_even(best, predict_ms, masked_ms / d)
+        row["pays up to d"] = break_even(best, predict_ms, masked_ms / d)  # masked_ms is for a share d
     rows.append(row)
 pays = pd.DataFrame(rows)
 shares = [c for c in pays if c.startswith(("computed", "pays"))]
 pays.style.format("{:.2f}", subset=pays.columns[1:].tolist()).format("{:.0%}", subset=shares).hide()
 
 # %% jupyter={"source_hidden": true}
-top = pays.loc[pays["claimed"].idxmax()]
+top = pays.loc[pays["claimed, times"].idxmax()]
+paying = [f"`{row['layer']}`" for row in pays.to_dict("records") if row["measured, times"] > 1]
 say(
-    f"At `{top['layer']}` {1 - top['computed, d']:.0%} of the outputs are skipped. The claim of 6.1 says {top['claimed']:.1f} times; measured, with everything included, it is **{top['measured']:.2f} times** the speed of the best dense way. Predicting alone takes "
-    f"{top['predicting, ms'] / top['best dense, ms']:.0%} of the dense time. A reading note of SeerNet reports end-to-end gains of 22.2 to 40.1 % on CPUs: gains of a part, not of a multiple."
+    f"In these measurements predicting pays in {', '.join(paying) or 'none of the three'}. At `{top['layer']}` {1 - top['computed, d']:.0%} of the outputs are skipped. The claim of 6.1 says {top['claimed, times']:.1f} times; measured, with everything included, it is **{top['measured, times']:.2f} times** the speed of the best dense way. Predicting alone takes "
+    f"{top['predicting, ms'] / top['best dense, ms']:.0%} of the dense time. A reading note of SeerNet reports end-to-end gains of 22.2 to 40.1 % on CPUs: a part, not a multiple."
 )
 
 # %% [markdown]
 # ## 6.5 A live look
-# Which method is the fastest in which layer, here and now? Choose *time*: columns are measured one after the other. Open a layer to see its mask.
+# Choose *time*: the columns are measured one after the other, every method in turn. Open a layer with <kbd>Enter</kbd> to see its mask.
+#
+# > **Predict:** which kind of method wins most often: dense, skipping zero inputs, or predicting? Does it agree with the table of 6.4?
 
 # %%
 view = sl.NetworkView(net, sl.sample_images()["cat"])
@@ -235,19 +246,20 @@ view
 
 # %% [markdown]
 # ## 6.6 And the network?
-# Layers that gain nothing stay as they are, and what is not a convolution stays as well. With layer times $t_i$ and factors $f_i$ the network becomes $\sum t_i / \sum (t_i / f_i)$ times faster (Amdahl's law). Take the dense times of 6.2, and let the layers behind a max-pool alone gain:
+# Layers that gain nothing stay as they are, and so does what is not a convolution. With layer times $t_i$ and factors $f_i$ the network becomes $\sum t_i / \sum (t_i / f_i)$ times faster (Amdahl's law). Take the dense times of 6.2, and let the layers in front of a max-pool alone gain:
 
 # %%
-claimed, total = 0.0, roofline["ms"].sum()
-for row in roofline.itertuples():
-    needed = sl.seernet.predict(layers[row.layer]).truth.float().mean().item()
-    claimed += row.ms * (needed if "max_pool" in layers[row.layer].followed_by else 1)
-best = 1 + max(0.0, pays["measured"].max() - 1)
 pooled = roofline["layer"].map(lambda name: "max_pool" in layers[name].followed_by)
-real = roofline["ms"][~pooled].sum() + roofline["ms"][pooled].sum() / best
+layer_ms = roofline["ms"]
+computed = pd.Series(1.0, index=layer_ms.index)
+for i in roofline.index[pooled]:
+    computed[i] = sl.seernet.predict(layers[roofline["layer"][i]]).truth.float().mean().item()
+claimed = layer_ms.sum() / (layer_ms * computed).sum()
+best = max(1.0, pays["measured, times"].max())
+gained = layer_ms.sum() / (layer_ms[~pooled].sum() + layer_ms[pooled].sum() / best)
 say(
-    f"As claimed, those layers would make all convolutions together {total / claimed:.2f} times faster. With the best factor measured above, {best:.2f}, for each of them it is {total / real:.2f} times, and the pools, "
-    "the linear layer and the interpreter come on top. Compare this with your second number."
+    f"{pooled.sum()} of {len(layer_ms)} convolutions stand in front of a max-pool and take {layer_ms[pooled].sum() / layer_ms.sum():.0%} of the dense time. As claimed, all convolutions together would become {claimed:.2f} times faster. "
+    f"With the best factor measured above, {best:.2f}, for each of them it is {gained:.2f} times, and the pools, the linear layer and the interpreter come on top. Compare this with your second number."
 )
 
 # %% [markdown]

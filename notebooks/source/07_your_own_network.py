@@ -42,8 +42,8 @@ def say(text):
 
 # %% [markdown]
 # ## 7.1 The network
-# **Put your own here**: a module in evaluation mode, float32, on the CPU, and an input of the size you will use. The one below has a bit of everything: a stem with a stride, a depth-wise layer, a shortcut, a leaky ReLU. Its weights are random, so its zeros mean nothing; the
-# procedure is the same. (Of torchvision: `torchvision.models.resnet18(weights="DEFAULT").eval()`; of seerlab: `sl.load("vgg9_cifar10").model`.)
+# The network below has a bit of everything: a stem with a stride, a depth-wise layer, a shortcut, a leaky ReLU. Its weights are random, so its zeros mean nothing; the procedure is the same. Go through the notebook with it once. Then **put your own here**: `model`, a module in evaluation mode, float32,
+# on the CPU, and `x`, an input of the size you will use. (Of torchvision: `torchvision.models.resnet18(weights="DEFAULT").eval()`; of seerlab: `sl.load("vgg9_cifar10").model`.)
 
 
 # %%
@@ -70,12 +70,12 @@ class Own(nn.Module):
 
 torch.manual_seed(0)
 model = Own().eval()
-photograph = sl.load("vgg9_cifar10").preprocess(
-    sl.sample_images()["flower"]
-)  # (1, 3, 224, 224), mean and spread as usual
-x = photograph
+net = sl.load("vgg9_cifar10")  # lends its preprocessing here; 7.3 uses its trained weights
+x = net.preprocess(sl.sample_images()["flower"])  # (1, 3, 224, 224), mean and spread as usual
 
 # %% [markdown]
+# SeerNet, one of the ways to predict, computes each layer once more in 4 bits and marks the outputs that will be zero behind the ReLU or lose in a max-pool: *not needed* is their true share, *false skips* the share that is left out although it was needed.
+#
 # > **Predict:** in which of these five convolutions can outputs be predicted to be zero, and in which not? Why not?
 
 # %%
@@ -98,7 +98,7 @@ pd.DataFrame(rows).style.format("{:.0%}", subset=["zero outputs", "not needed"],
 ).format("{:.1f}", subset=["million multiply-adds"]).hide()
 
 # %% [markdown]
-# Nothing follows a leaky layer that makes zeros. A layer that cannot be treated says why; everything else about it, its input and its weights, can still be looked at.
+# A layer that cannot be treated says why: behind a leaky ReLU nothing is zero. Everything else about it, its input and its weights, can still be looked at. Compare *zero outputs* with *not needed* in `first.0`: of a window of the max-pool one value is wanted, but what the pool gives is seldom zero.
 #
 # ## 7.2 The same, live
 # Columns: *sparsity*, *predictability*, *traffic*, *time*. Open a layer with <kbd>Enter</kbd>. The whole lab for a model is `sl.Lab(model, x)`.
@@ -114,7 +114,6 @@ view
 # > **Predict:** how many times faster will the whole network be, without any change of its answers?
 
 # %%
-net = sl.load("vgg9_cifar10")
 picture = net.preprocess(sl.sample_images()["cat"])
 fast = sl.accelerate(net.model, picture, progress=False)
 
@@ -129,8 +128,12 @@ plan.style.format(precision=2, na_rep="").hide()
 #
 # With a budget, `sl.accelerate(model, example, calibration=(images, labels), max_drop=0.01)` may also use ways that predict and leave out, as long as top-1 on the calibration images falls by no more than that. Give labelled images that you will not quote the accuracy of.
 #
-# ## 7.4 Exercise: what becomes of the whole?
-# Write `network_speedup(layer_ms, factors)`: the time of each layer, and how many times faster each becomes. How many times faster becomes the whole?
+# ## 7.4 What becomes of the whole?
+# A layer that takes $t_i$ and becomes $f_i$ times faster takes $t_i / f_i$ afterwards (below 1, $f_i$ means slower). The whole takes $\sum t_i / f_i$: what is not made faster soon decides (Amdahl's law).
+#
+# > **Predict:** one layer takes half of the time and becomes 4 times faster. And the network?
+#
+# **Exercise.** Write `network_speedup(layer_ms, factors)`, a list of times and a list of factors: how many times faster does the whole become?
 
 
 # %% exercise="network_speedup"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 SHOWN_VALUES = 20  # an argument of more values is described by its shape
+WHOLE = 2**53  # below it a whole number is told with all its digits
 Function = Callable[..., Any]
 
 
@@ -315,7 +316,8 @@ def _shape(array: np.ndarray[Any, Any]) -> str:
 def _number(value: Any, as_flag: bool = False) -> str:
     if as_flag or isinstance(value, np.bool_):
         return str(bool(value))
-    return f"{float(value):.6g}"
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < WHOLE else f"{number:.6g}"
 
 
 def _shown(value: Any) -> str:

@@ -29,6 +29,7 @@ def _cpo_cases() -> list[Case]:
         Case({"picture": torch.tensor([[1.0, 0.0, 2.0, 3.0], [0.0, 4.0, 5.0, 0.0], [6.0, 7.0, 0.0, 8.0]]), "kernel": 2}),
         Case({"picture": _sparse(4, 6, seed=1), "kernel": 3}),
         Case({"picture": _sparse(7, 9, seed=2, density=0.3), "kernel": 5}),
+        Case({"picture": _sparse(4, 5, seed=7, density=0.7), "kernel": 4}, "two strips: three columns share strip and type"),
         Case({"picture": torch.zeros(3, 5), "kernel": 3}, "an empty map"),
     ]  # fmt: skip
 
@@ -42,6 +43,8 @@ def _cpo(
     last_strip: bool = False,
     by_row: bool = False,
     from_left: bool = False,
+    wide: bool = False,
+    by_three: bool = False,
     totals: bool = True,
 ) -> Numbers:
     """CPO's arrays of one channel, stride 1, no padding; keywords are what learners do instead."""
@@ -55,7 +58,8 @@ def _cpo(
         for strip in range(first, last + 1) if every_strip else [last if last_strip else first]:
             for row in torch.nonzero(picture[:, column]).ravel().tolist():
                 local = column if from_left else column - strip
-                index = local * height + row if transposed else row * kernel + local
+                pitch = width if wide else 3 if by_three else kernel
+                index = local * height + row if transposed else row * pitch + local
                 place = (kind, strip, row, column) if by_row else (kind, strip, column, row)
                 entries.append((place, index, float(picture[row, column])))
                 counts[kind, strip + 1] += 1
@@ -80,6 +84,29 @@ def _one_total(picture: Tensor, kernel: int) -> Numbers:
 def _types_from_one(picture: Tensor, kernel: int) -> Numbers:
     right = _cpo(picture, kernel)
     return {**right, "ptr": np.concatenate([np.zeros_like(right["ptr"][:1]), right["ptr"][:-1]])}
+
+
+def _no_zero_in_front(picture: Tensor, kernel: int) -> Numbers:
+    right = _cpo(picture, kernel)
+    return {**right, "ptr": right["ptr"][:, 1:]}
+
+
+def _types_by_edge(picture: Tensor, kernel: int) -> Numbers:
+    """Types by the distance from the edges alone: strips may be fewer than that."""
+    width = picture.shape[1]
+    strips = width - kernel + 1
+    entries = []
+    for column in range(width):
+        strip, kind = max(0, column - kernel + 1), min(column, kernel - 1, width - 1 - column)
+        entries += [
+            (kind, strip, column, row, row * kernel + column - strip, float(picture[row, column]))
+            for row in torch.nonzero(picture[:, column]).ravel().tolist()
+        ]
+    entries.sort()
+    pointers = [
+        [sum(e[0] == kind and e[1] < strip for e in entries) for strip in range(strips + 1)] for kind in range(kernel)
+    ]
+    return {"ptr": np.asarray(pointers), "IN": [e[4] for e in entries], "DA": [e[5] for e in entries]}
 
 
 def _row_order(picture: Tensor, kernel: int) -> Numbers:
@@ -127,6 +154,36 @@ CPO = Exercise(
             "counts instead of running totals",
             "A pointer says where a strip begins: add up.",
             lambda picture, kernel: _cpo(picture, kernel, totals=False),
+        ),
+        Mistake(
+            "counted by the map's width",
+            "IN is a place in the strip, which is `kernel` columns wide: row * kernel + column.",
+            lambda picture, kernel: _cpo(picture, kernel, from_left=True, wide=True),
+        ),
+        Mistake(
+            "counted by the map's width, from the strip's edge",
+            "A strip is `kernel` columns wide: row * kernel + column.",
+            lambda picture, kernel: _cpo(picture, kernel, wide=True),
+        ),
+        Mistake(
+            "3 for every kernel",
+            "The strip was 3 wide in the example; it is as wide as the kernel.",
+            lambda picture, kernel: _cpo(picture, kernel, by_three=True),
+        ),
+        Mistake(
+            "no 0 in front",
+            "The first strip begins at 0: a row of ptr has one number more than there are strips.",
+            _no_zero_in_front,
+        ),
+        Mistake(
+            "row by row within a strip",
+            "Down one column, then down the next: several may share strip and type.",
+            lambda picture, kernel: _cpo(picture, kernel, by_row=True),
+        ),
+        Mistake(
+            "more strips than there are",
+            "A type counts strips: in a narrow map a column cannot lie in more than there are.",
+            _types_by_edge,
         ),
         Mistake("totals run on through the types", "Every type's pointers start at 0 again.", _one_total),
         Mistake("types counted from 1", "A column in one strip only has type 0.", _types_from_one),
@@ -184,6 +241,28 @@ def _unaligned(rows: Sequence[int], column: int, height: int) -> list[int]:
     return index
 
 
+def _first_of_group(rows: Sequence[int], column: int, height: int) -> list[int]:
+    index: list[int] = []
+    for top in range(0, height, 4):
+        inside = [row for row in rows if top <= row < top + 4]
+        if len(inside) >= 3:
+            index += [~(column * height + inside[0]), sum(1 << row - top for row in inside)]
+        else:
+            index += [column * height + row for row in inside]
+    return index
+
+
+def _four_values(rows: Sequence[int], column: int, height: int) -> list[int]:
+    index: list[int] = []
+    for start in range(0, len(rows), 4):
+        inside = rows[start : start + 4]
+        if len(inside) >= 3:
+            index += [~(column * height + inside[0]), sum(1 << row - inside[0] for row in inside)]
+        else:
+            index += [column * height + row for row in inside]
+    return index
+
+
 SHORTEN = Exercise(
     "shorten",
     "shorten(rows, column, height): the rows of a column's non-zeros, rising; the column; the map's height. Return CPS's index of it, a "
@@ -207,6 +286,16 @@ SHORTEN = Exercise(
             "groups begin at the first non-zero",
             "Groups are aligned: they begin at rows 0, 4, 8, ...",
             _unaligned,
+        ),
+        Mistake(
+            "place of the first non-zero",
+            "The prefix is the place of the group's top row, whether that is a zero or not.",
+            _first_of_group,
+        ),
+        Mistake(
+            "four non-zeros instead of four rows",
+            "A group is four neighbouring rows, and may hold fewer than four non-zeros.",
+            _four_values,
         ),
         Mistake(
             "set read from the other end",
@@ -307,6 +396,11 @@ ZVC = Exercise(
             lambda image: _zvc(_flat(image), _flat(image) == 0),
         ),
         Mistake("negative values overlooked", "Anything but 0 is kept.", lambda image: _zvc(_flat(image), _flat(image) > 0)),
+        Mistake(
+            "a word with a sign",
+            "Bit 31 is worth 2^31, like any other: in 32 bits with a sign it turns negative. Use 64.",
+            lambda image: {**_right_zvc(image), "words": (_right_zvc(image)["words"] + 2**31) % 2**32 - 2**31},
+        ),
         Mistake("last word missing", "Elements beyond the last full word need a word too.", _cut_zvc),
         Mistake("a new word for each channel", "Elements are numbered through all channels.", _by_channel),
         Mistake("column by column", "Channel, row, column: transposed index?", _columns_first),

@@ -57,6 +57,11 @@ ROOF_MS = Exercise(
             "The time is asked for in milliseconds.",
             lambda macs, nbytes, gflops, gbytes: max(2e-9 * macs / gflops, 1e-9 * nbytes / gbytes),
         ),
+        Mistake(
+            "10^9 left out",
+            "gflops and gbytes count in 10^9 a second, that is in 10^6 a millisecond.",
+            lambda macs, nbytes, gflops, gbytes: max(2 * macs / gflops, nbytes / gbytes),
+        ),
     ],
 )
 
@@ -110,6 +115,11 @@ BREAK_EVEN = Exercise(
             "above 1",
             "More than all outputs cannot be computed.",
             lambda dense, prediction, sparse: max(0.0, (dense - prediction) / sparse),
+        ),
+        Mistake(
+            "prediction scaled with d",
+            "Predicting takes the same time whatever d is: take it off dense_ms first.",
+            lambda dense, prediction, sparse: min(1.0, dense / (prediction + sparse)),
         ),
         Mistake(
             "upside down",
@@ -169,6 +179,11 @@ NETWORK_SPEEDUP = Exercise(
             "layers that become slower left out",
             "A factor below 1 costs time, and it counts.",
             lambda ms, factors: sum(ms) / sum(m / max(f, 1) for m, f in zip(ms, factors, strict=True)),
+        ),
+        Mistake(
+            "the new time instead of a factor",
+            "That is how long the network takes afterwards: divide the old time by it.",
+            lambda ms, factors: sum(m / f for m, f in zip(ms, factors, strict=True)),
         ),
         Mistake(
             "time saved instead of a factor",

@@ -39,11 +39,29 @@ def _around_share(right: int, images: int) -> tuple[float, float]:
     return p - half / below, p + half / below
 
 
+def _rootless(right: int, images: int) -> tuple[float, float]:
+    middle, half, below = _centre(right / images, images, Z)
+    half = half**2 / Z
+    return (middle - half) / below, (middle + half) / below
+
+
+def _unsquared(right: int, images: int) -> tuple[float, float]:
+    middle, _, below = _centre(right / images, images, Z)
+    half = Z * math.sqrt(right / images * (1 - right / images) / images + Z * Z / (4 * images))
+    return (middle - half) / below, (middle + half) / below
+
+
+def _times_n(right: int, images: int) -> tuple[float, float]:
+    p = right / images
+    _, half, below = _centre(p, images, Z)
+    return (p + Z * Z / 2 * images - half) / below, (p + Z * Z / 2 * images + half) / below
+
+
 INTERVAL = Exercise(
     "interval",
     "interval(right, images): so many of so many pictures were classified right. Return the lower and the upper end of Wilson's 95 % "
-    "interval of the share: with p = right / n and z = 1.96, the middle is (p + z^2 / 2n) / (1 + z^2 / n) and half the width "
-    "z * sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n).",
+    "interval of the share: with p = right / n and z = 1.96, the middle is (p + z^2 / (2n)) / (1 + z^2 / n) and half the width "
+    "z * sqrt(p (1 - p) / n + z^2 / (4 n^2)) / (1 + z^2 / n).",
     lambda: [
         Case({"right": 90, "images": 100}),
         Case({"right": 20, "images": 20}, "all right"),
@@ -70,6 +88,9 @@ INTERVAL = Exercise(
             "95 % on both sides together is z = 1.96.",
             lambda right, images: _interval(right, images, 2.575829),
         ),
+        Mistake("root forgotten", "z is multiplied by a square root.", _rootless),
+        Mistake("4n instead of 4n^2", "Under the root z^2 is divided by 4 n^2: the square is of n.", _unsquared),
+        Mistake("multiplied by n", "z**2 / 2 * n is z^2 n / 2: write z**2 / (2 * n).", _times_n),
         Mistake(
             "ends exchanged",
             "The lower end comes first.",

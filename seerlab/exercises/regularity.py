@@ -89,6 +89,11 @@ DENSITY_AT = Exercise(
             "The line is straight: weigh the two points by how near the level is.",
             lambda densities, agreement, level: _midway(densities, agreement, level),
         ),
+        Mistake(
+            "np.interp on a curve turned round",
+            "np.interp wants its second argument rising, and turned round it falls. Find the two points first.",
+            lambda densities, agreement, level: float(np.interp(level, agreement[::-1], densities[::-1])),
+        ),
     ],
     tolerance=1e-6,
 )
@@ -110,10 +115,10 @@ def _kept(places: Sequence[int], length: int) -> Tensor:
 def _stream_cases() -> list[Case]:
     return [
         Case({"kept": _kept([0, 2, 3], 5)}),
-        Case({"kept": _kept([0, 16], 18)}, "exactly 15 left out between two kept weights"),
-        Case({"kept": _kept([0, 17], 20)}, "16 left out between them"),
-        Case({"kept": _kept([0, 20, 21, 39], 40)}),
-        Case({"kept": _kept([40], 90)}, "a long run in front, and one behind"),
+        Case({"kept": _kept([0, 16], 18)}, "0 and 16 of 18 are kept: exactly 15 left out between them"),
+        Case({"kept": _kept([0, 17], 20)}, "0 and 17 of 20 are kept: 16 left out between them"),
+        Case({"kept": _kept([0, 20, 21, 39], 40)}, "0, 20, 21 and 39 of 40 are kept"),
+        Case({"kept": _kept([40], 90)}, "only 40 of 90 is kept: a long run in front, and one behind"),
         Case({"kept": torch.rand(300, generator=seeded(3)) < 0.05}, "300 weights"),
         Case({"kept": _kept([], 50)}, "nothing is kept"),
     ]
@@ -126,11 +131,12 @@ def _bits(
     filler: int = 12,
     behind: bool = False,
     front: bool = True,
+    step: int = 0,
 ) -> int:
     """Bits of a stream of 8-bit weights with 4-bit gaps; keywords are what learners do instead."""
     total, last = 0, -1
     for place in torch.nonzero(kept).ravel().tolist():
-        gap = place - last - 1
+        gap = place - last - 1 + step
         if front or last >= 0:
             while gap > reach:
                 total += filler
@@ -169,6 +175,13 @@ STREAM_BITS = Exercise(
             "gaps without values",
             "Each entry carries its weight of 8 bits.",
             lambda kept: _right_bits(kept) // 3,
+        ),
+        Mistake("entries instead of bits", "Each entry takes 4 + 8 bits.", lambda kept: _right_bits(kept) // 12),
+        Mistake("values without gaps", "Each entry carries its gap of 4 bits.", lambda kept: _right_bits(kept) * 2 // 3),
+        Mistake(
+            "distance instead of gap",
+            "A gap counts the weights left out: between neighbours it is 0.",
+            lambda kept: _bits(kept, step=1),
         ),
         Mistake("all weights stored", "Only kept weights and fillers are stored.", lambda kept: 12 * len(kept)),
     ],

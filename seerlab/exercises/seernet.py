@@ -116,6 +116,13 @@ QUANTISE = Exercise(
         Mistake(
             "largest value instead of largest size", "The value of largest size may be negative.", _by_largest
         ),
+        Mistake(
+            "scaled back",
+            "Codes are wanted, whole numbers up to the largest code; these are again the values that they stand for.",
+            lambda values, bits, signed: (
+                _codes(values, bits, signed) / scale_for(_limit(bits, signed), values.abs().max())
+            ),
+        ),
         Mistake("a scale for each row", "One scale serves the whole tensor here.", _by_row),
         Mistake(
             "a zero-point",
@@ -203,6 +210,11 @@ def _spread_not_root(sums: Tensor, scale_x: float, scale_w: Tensor, bias: Tensor
     return _folded(sums, scale_x, scale_w, bias, {**norm, "variance": squared})
 
 
+def _eps_beside_root(sums: Tensor, scale_x: float, scale_w: Tensor, bias: Tensor, norm: dict[str, Any]) -> Tensor:
+    spread = norm["variance"].sqrt() + norm["eps"]
+    return _folded(sums, scale_x, scale_w, bias, {**norm, "variance": spread**2 - norm["eps"]})
+
+
 NEEDED = Exercise(
     "needed",
     "needed(sums, scale_x, scale_w, bias, norm): whole-number sums (K, P, Q) of codes, which are about scale_x * scale_w[k] times the "
@@ -239,7 +251,16 @@ NEEDED = Exercise(
             "The BatchNorm divides by the standard deviation, the root of variance + eps.",
             _spread_not_root,
         ),
-        Mistake("the bias is left out", "The convolution has a bias as well.", _with(bias=torch.zeros_like)),
+        Mistake(
+            "eps beside the root",
+            "eps is added to the variance, before the root is taken.",
+            _eps_beside_root,
+        ),
+        Mistake(
+            "the bias is left out",
+            "The convolution has a bias as well, in the units of the exact sums: added to the low-bit sums it counts for next to nothing.",
+            _with(bias=torch.zeros_like),
+        ),
         Mistake("the shift is left out", "The BatchNorm adds its shift.", _with(shift=torch.zeros_like)),
         Mistake("the mean is left out", "The BatchNorm subtracts its mean.", _with(mean=torch.zeros_like)),
         Mistake(

@@ -43,9 +43,14 @@ def _predict_cases() -> list[Case]:
     zero = case(1, 1, 3, 0.5, 5, "a sum of exactly 0")
     zero.arguments["picture"] = torch.zeros(1, 3, 3)
     zero.arguments["bias"] = torch.zeros(1)
+    odd = case(1, 1, 3, 0.5, 6, "half of nine weights: five go")
+    odd.arguments["picture"] = torch.ones(1, 3, 3)
+    odd.arguments["weight"] = torch.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, -6.0], [-7.0, 8.0, 9.0]]]]) / 16
+    odd.arguments["bias"] = torch.tensor([-9 / 32])  # in the middle four leave 9/16, five leave 4/16
     return [
         case(1, 1, 3, 0.5, 1),
         zero,
+        odd,
         case(2, 3, 4, 0.8, 2),
         case(3, 4, 6, 0.25, 3, "a quarter left out"),
         case(2, 2, 5, 0.0, 4, "nothing left out"),
@@ -59,6 +64,15 @@ def _predict(picture: Tensor, weight: Tensor, bias: Tensor, prune_ratio: float) 
 def _by_filter(picture: Tensor, weight: Tensor, bias: Tensor, prune_ratio: float) -> Tensor:
     kept = torch.stack([_kept(one, prune_ratio) for one in weight])
     return _sums(picture, weight * kept, bias) > 0
+
+
+def _rounded_down(picture: Tensor, weight: Tensor, bias: Tensor, prune_ratio: float) -> Tensor:
+    number = weight.numel()
+    return _predict(picture, weight, bias, math.floor(prune_ratio * number) / number)
+
+
+def _by_size(picture: Tensor, weight: Tensor, bias: Tensor, prune_ratio: float) -> Tensor:
+    return _sums(picture, weight * (weight.abs() > prune_ratio * weight.abs().max()), bias) > 0
 
 
 PREDICT = Exercise(
@@ -91,6 +105,16 @@ PREDICT = Exercise(
         ),
         Mistake("each filter pruned for itself", "The smallest of the whole layer go; a weak filter may lose more.", _by_filter),
         Mistake(
+            "rounded down",
+            "The number left out is floor(prune_ratio * n + 1/2): 4.5 makes 5.",
+            _rounded_down,
+        ),
+        Mistake(
+            "a share of the largest size",
+            "prune_ratio is a share of the number of weights, not of the largest of them: sort.",
+            _by_size,
+        ),
+        Mistake(
             "bias left out",
             "The bias is never pruned.",
             lambda picture, weight, bias, prune_ratio: _sums(picture, weight * _kept(weight, prune_ratio), 0 * bias) > 0,
@@ -122,6 +146,8 @@ class _Network:
         self.together = together or {}
 
     def __call__(self, predicted: Iterable[str]) -> float:
+        if isinstance(predicted, str):
+            raise TypeError(f"accuracy(...) takes a list of names, such as [{predicted!r}]; this is one name")
         chosen = set(predicted)
         unknown = chosen - set(self.drops)
         if unknown:
@@ -257,6 +283,7 @@ def _spend(
     least: bool = False,
     as_given: bool = False,
     zeros: bool = False,
+    failed: bool = False,
 ) -> dict[str, float]:
     chosen: dict[str, float] = {}
     for name in order:
@@ -271,6 +298,8 @@ def _spend(
                 break
             if zeros:
                 chosen[name] = 0.0
+            if failed:
+                chosen[name] = ratios[-1]
     return chosen
 
 
@@ -296,6 +325,11 @@ SPEND = Exercise(
         Mistake("smallest ratio first", "The largest ratio that does is wanted.", _otherwise(least=True)),
         Mistake(
             "grid taken as it comes", "The grid need not be sorted: try large ratios first.", _otherwise(as_given=True)
+        ),
+        Mistake(
+            "a ratio that failed is kept",
+            "If no ratio of the grid does, take the layer out of the dict again.",
+            _otherwise(failed=True),
         ),
         Mistake("ratio 0 for a layer left out", "Such a layer is not in the dict.", _otherwise(zeros=True)),
     ],

@@ -1,7 +1,10 @@
 """The mask view's module in a bare page: a fake model, real pixels, real keys."""
 
+import re
+
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from seerlab.engine.mask_code import blocks, deflated
 from seerlab.widgets.mask_view import MaskView
@@ -555,7 +558,7 @@ def test_arrow_keys_move_the_single_output_and_escape_leads_out(bench):
         assert bench.get("probe") == place
     bench.page.keyboard.press("PageDown")
     assert (bench.get("channel"), bench.get("zoom")) == (2, "pixel")
-    assert "output in row 2, column 3" in bench.label()
+    expect(bench.canvas).to_have_attribute("aria-label", re.compile("output in row 2, column 3"))
     bench.page.keyboard.press("Escape")
     bench.wait_for_level("channel")
     bench.page.keyboard.press("Escape")

@@ -63,6 +63,29 @@ def cpo_sorted(picture, kernel, *, index=None, strip_of=min, copies=False, runni
     return ptr, [index(row, column - strip, height) for _, strip, column, row in entries], [float(picture[r, c]) for _, _, c, r in entries]  # fmt: skip
 
 
+def cpo_from_the_map(picture, kernel):
+    """Places in the whole map, in CPO's order."""
+    values = cpo_sorted(picture, kernel)[2]  # all different in the hidden cases
+    return [int(torch.nonzero(picture.flatten() == value)[0]) for value in values], values
+
+
+def cpo_by_edges(picture, kernel):
+    """The type from the distance to the nearer edge, as if there were always enough strips."""
+    width = picture.shape[1]
+    found = sorted(
+        (min(column, kernel - 1, width - 1 - column), max(0, column - kernel + 1), column, row)
+        for row, column in torch.nonzero(picture).tolist()
+    )
+    ptr = np.zeros((kernel, width - kernel + 2), int)
+    for kind, strip, _, _ in found:
+        ptr[kind, strip + 1 :] += 1
+    return (
+        ptr,
+        [row * kernel + column - strip for _, strip, column, row in found],
+        [picture[row, column] for *_, column, row in found],
+    )
+
+
 def cpo_but(**changed):
     return lambda picture, kernel: cpo_sorted(picture, kernel, **changed)
 
@@ -100,6 +123,22 @@ def shorten_bitmap(rows, column, height):
         start = column * height + 4 * group
         index.extend([~start, bits @ [1, 2, 4, 8]] if bits.sum() > 2 else (start + np.flatnonzero(bits)).tolist())
     return tuple(index)
+
+
+def short_from_the_first(rows, column, height):
+    found = []
+    for top in range(0, height, 4):
+        group = [column * height + row for row in rows if row // 4 == top // 4]
+        found += [~group[0], sum(2 ** (place - column * height - top) for place in group)] if len(group) > 2 else group
+    return found
+
+
+def short_by_four_values(rows, column, height):
+    found = []
+    for group in (rows[i : i + 4] for i in range(0, len(rows), 4)):
+        places = [column * height + row for row in group]
+        found += [~places[0], sum(2 ** (row - group[0]) for row in group)] if len(group) > 2 else places
+    return found
 
 
 def short_but(**changed):
@@ -186,6 +225,13 @@ WRONG = {
         (cpo_but(copies=True), "stored in every strip"),
         (cpo_but(strip_of=max), "filed under the last strip"),
         (cpo_but(running=False), "counts instead of running totals"),
+        (cpo_but(key=lambda entry: (*entry[:2], entry[3], entry[2])), "row by row within a strip"),
+        (lambda picture, kernel: cpo_sorted(picture, kernel, index=lambda row, local, _: row * picture.shape[1] + local),
+         "counted by the map's width, from the strip's edge"),
+        (lambda picture, kernel: (cpo_sorted(picture, kernel)[0], *cpo_from_the_map(picture, kernel)), "counted by the map's width"),
+        (cpo_but(index=lambda row, local, _: row * 3 + local), "3 for every kernel"),
+        (lambda picture, kernel: (cpo_sorted(picture, kernel)[0][:, 1:], *cpo_sorted(picture, kernel)[1:]), "no 0 in front"),
+        (cpo_by_edges, "more strips than there are"),
         (lambda picture, kernel: cpo_sorted(torch.nn.functional.pad(picture, (1, 1)), kernel), None),
         (cpo_but(key=lambda entry: (entry[1], entry[0], *entry[2:])), None),
     ],
@@ -194,6 +240,8 @@ WRONG = {
         (short_but(prefix=lambda place: -place), "negative instead of complement"),
         (short_but(bit=lambda i: 2 ** (3 - i)), "set read from the other end"),
         (short_but(worth=2), "pairs made into sets"),
+        (short_from_the_first, "place of the first non-zero"),
+        (short_by_four_values, "four non-zeros instead of four rows"),
         (short_but(turned=True), "set before the prefix"),
         (short_but(worth=5), "every non-zero listed"),
         (lambda rows, column, height: shorten_groups(rows, column + 1, height), None),
@@ -203,6 +251,7 @@ WRONG = {
         (zvc_but(used=lambda v: v == 0), "zeros marked instead of non-zeros"),
         (zvc_but(used=lambda v: v > 0), "negative values overlooked"),
         (zvc_but(kept=lambda v: True), "zeros among the values"),
+        (lambda image: (zvc_torch(image)["words"].int(), zvc_torch(image)["values"]), "a word with a sign"),
         (lambda image: zvc_loop(image.mT), "column by column"),
         (lambda image: zvc_loop(image.flatten()[: image.numel() // 32 * 32])[:1] + zvc_loop(image)[1:], "last word missing"),
         (zvc_but(bit=lambda i: 1 << (i + 1) % 32), None),

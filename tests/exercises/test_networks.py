@@ -155,6 +155,11 @@ def bits_numpy(kept):
     return int(12 * len(places) + 12 * (gaps // 16).sum())
 
 
+def bits_distance(kept):
+    places = np.flatnonzero(np.asarray(kept))
+    return int(12 * len(places) + 12 * (np.diff(places, prepend=-1) // 16).sum())
+
+
 def bits_library(kept):
     return sl.regularity.encode(kept.float()[None], kept[None], "fine").bits if kept.any() else 0
 
@@ -204,6 +209,13 @@ def wilson(right, n, z, divided=True, middle=True):
     return centre - half, centre + half
 
 
+def wilson_slip(right, n, *, power=0.5, below_root=None, shift=None, z=1.96):
+    p = right / n
+    middle = p + (z * z / (2 * n) if shift is None else shift)
+    half = z * (p * (1 - p) / n + z * z / (below_root or 4 * n * n)) ** power
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
 RIGHT["interval"][2] = lambda right, n: {
     "low": wilson(right, n, 1.959963984540054)[0],
     "high": wilson(right, n, 1.959963984540054)[1],
@@ -248,6 +260,8 @@ WRONG = {
         ),
         (lambda d, a, level: d[-1], None),
         (lambda d, a, level: float(np.interp(level, np.maximum.accumulate(a), d)), "the first crossing"),
+        (lambda d, a, level: np.interp(level, a, d), "the first crossing"),
+        (lambda d, a, level: np.interp(level, a[::-1], d[::-1]), "np.interp on a curve turned round"),
     ],
     "stream_bits": [
         (lambda kept: 12 * int(kept.sum()), "fillers forgotten"),
@@ -256,6 +270,9 @@ WRONG = {
         (lambda kept: bits_loop(kept, filler=4), "fillers cost their gap alone"),
         (lambda kept: bits_loop(kept, tail=True), "fillers behind the last weight"),
         (lambda kept: 12 * len(kept), "all weights stored"),
+        (lambda kept: bits_loop(kept) // 12, "entries instead of bits"),
+        (lambda kept: bits_loop(kept) // 12 * 8, "values without gaps"),
+        (bits_distance, "distance instead of gap"),
         (lambda kept: bits_loop(kept) + 4, None),
     ],
     "roof_ms": [
@@ -264,6 +281,7 @@ WRONG = {
         (lambda m, n, f, b: max(1e-6 * m / f, 1e-6 * n / b), "a multiply-add counted once"),
         (lambda m, n, f, b: 2e-6 * m / f, "memory forgotten"),
         (lambda m, n, f, b: roof(m, n, f, b) / 1000, "seconds instead of milliseconds"),
+        (lambda m, n, f, b: max(2 * m / f, n / b), "10^9 left out"),
         (lambda m, n, f, b: max(2e-6 * m / f, n / b / 2**20), None),
     ],
     "break_even": [
@@ -272,6 +290,7 @@ WRONG = {
         (lambda dense, prediction, sparse: (dense - prediction) / sparse, "outside 0 to 1"),
         (lambda dense, prediction, sparse: solve(dense, prediction, dense), "the sparse kernel taken for as fast as the dense one"),
         (lambda dense, prediction, sparse: max(0, (dense - prediction) / sparse), "above 1"),
+        (lambda dense, prediction, sparse: min(1, dense / (prediction + sparse)), "prediction scaled with d"),
         (lambda dense, prediction, sparse: solve(dense, -prediction, sparse), None),
     ],
     "network_speedup": [
@@ -280,6 +299,7 @@ WRONG = {
         (lambda ms, factors: max(factors), "the best factor"),
         (lambda ms, factors: statistics.harmonic_mean(factors), "all layers taken for equally long"),
         (lambda ms, factors: sum(m / f for m, f in zip(ms, factors, strict=True)) / sum(ms), "upside down"),
+        (lambda ms, factors: sum(np.divide(ms, factors)), "the new time instead of a factor"),
         (lambda ms, factors: math.prod(factors), None),
     ],
     "interval": [
@@ -289,6 +309,9 @@ WRONG = {
         (lambda right, n: wilson(right, n, 1.96, middle=False), "around the share itself"),
         (lambda right, n: wilson(right, n, 1.645), "z of another level"),
         (lambda right, n: wilson(right, n, 1.96)[::-1], "ends exchanged"),
+        (lambda right, n: wilson_slip(right, n, power=1), "root forgotten"),
+        (lambda right, n: wilson_slip(right, n, below_root=4 * n), "4n instead of 4n^2"),
+        (lambda right, n: wilson_slip(right, n, shift=1.96**2 / 2 * n), "multiplied by n"),
         (lambda right, n: wilson(right, n, 1.0), None),
     ],
 }  # fmt: skip

@@ -146,6 +146,12 @@ WRONG = {
         (quantise_by(size=lambda values: values.max()), "largest value instead of largest size"),
         (lambda values, bits, signed: torch.round(values * limit_of(bits, signed) / values.abs().max()), "zero divided by zero"),
         (quantise_by(lambda x: x), "not rounded"),
+        (
+            lambda values, bits, signed: (
+                quantise_torch(values, bits, signed) * values.abs().max() / limit_of(bits, signed)
+            ),
+            "scaled back",
+        ),
         (quantise_by(size=lambda values: values.abs().mean()), None),
     ],
     "needed": [
@@ -159,6 +165,16 @@ WRONG = {
         (needed_by(use_eps=False), "eps is left out"),
         (needed_by(root=False), "divided by the variance"),
         (needed_by(bias_factor=0), "the bias is left out"),
+        (
+            lambda sums, sx, sw, bias, norm: needed_folded(sums + bias[:, None, None], sx, sw, 0 * bias, norm),
+            "the bias is left out",
+        ),
+        (
+            lambda sums, sx, sw, bias, norm: needed_folded(
+                sums, sx, sw, bias, {**norm, "variance": (norm["variance"].sqrt() + norm["eps"]) ** 2, "eps": 0}
+            ),
+            "eps beside the root",
+        ),
         (needed_by(scaled=False), "sums of codes taken for sums of values"),
         (needed_by(bias_factor=-1), None),
     ],
