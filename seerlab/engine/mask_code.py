@@ -39,7 +39,7 @@ def blocks(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def deflated(data: NDArray[np.uint8]) -> bytes:
-    """Shorten bytes by Huffman coding alone, in the raw DEFLATE format that browsers read.
+    """Shorten bytes by Huffman coding alone, in the raw DEFLATE format (`static/inflate.js` reads it).
 
     Repetitions are not searched for: on masks that takes three times as long and finds nothing.
     """

@@ -108,7 +108,7 @@ class MaskView(ComputedView[LayerStudy, _Setting]):
         If the layer cannot be predicted (with the reason), its input is not finite, or `bits`, `margin` or `channel` is out of range.
     """
 
-    _esm = module("travel.js", "mask_paint.js", "mask_pixel.js", "mask_view.js")
+    _esm = module("travel.js", "inflate.js", "mask_paint.js", "mask_pixel.js", "mask_view.js")
     _css = styles("mask_view.css")
 
     bits = traitlets.Int(4).tag(sync=True)

@@ -1,10 +1,12 @@
 """The mask view's module in a bare page: a fake model, real pixels, real keys."""
 
+import base64
 import re
+import zlib
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from seerlab.engine.mask_code import blocks, deflated
 from seerlab.widgets.mask_view import MaskView
@@ -173,6 +175,30 @@ def test_frame_of_a_layer_whose_truth_is_missing_is_asked_for_again(bench):
     bench.show(predicted, truth, seq=3, layer=2, name="features.6")
     bench.wait_for_frame(2)
     assert "features.6" in bench.canvas.get_attribute("aria-label")
+
+
+def random_bytes(size, common):
+    """Bytes of which a share is 0, 1 or 2: what masks look like, and what cannot be shortened at all."""
+    generator = np.random.default_rng(size)
+    found = generator.integers(0, 256, size)
+    return np.where(generator.random(size) < common, generator.integers(0, 3, size), found).astype(np.uint8)
+
+
+@pytest.mark.parametrize("common", [0, 0.5, 0.9, 1])
+@pytest.mark.parametrize("size", [0, 1, 3, 200, 70_001])
+def test_shortened_bytes_are_read_as_they_were(bench, size, common):
+    data = random_bytes(size, common)
+    found = bench.page.evaluate(
+        "([packed, size]) => btoa(Array.from(module.inflated(Uint8Array.from(atob(packed), (c) => c.charCodeAt(0)), size), (v) => String.fromCharCode(v)).join(''))",
+        [base64.b64encode(deflated(data)).decode(), size],
+    )
+    assert base64.b64decode(found) == data.tobytes()
+
+
+def test_bytes_shortened_in_another_way_are_refused(bench):
+    packed = zlib.compress(bytes(1000), 9)[2:-4]  # repetitions
+    with pytest.raises(Error, match=r"not packed by mask_code"):
+        bench.page.evaluate("(packed) => void module.inflated(Uint8Array.from(packed), 1000)", list(packed))
 
 
 @pytest.mark.parametrize("against_truth", [False, True])

@@ -10,7 +10,7 @@
  *     const side = view.find(".side");
  *     ...
  *     return view.start({                                              // all but `draw` and `height` may be left out
- *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again; or a promise
+ *       unpack: (message, buffers) => ({ ...message, bits: bytes(buffers[0]) }),  // null: unusable, ask for the frame again
  *       take(frame, before) {},      // `view.frame` is new from now on; `before` was the last one, or null
  *       draw(width, height) {},      // paint `view.frame` on `view.pen` (device pixels), and say it in words; also after a resize
  *       shown() {},                  // a new frame was drawn and confirmed
@@ -47,15 +47,6 @@ export const bytes = (buffer) =>
 	buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 /** Numbers of a buffer that may start at any byte of a larger one. */
 const numbers = (buffer, dtype) => new KINDS[dtype](bytes(buffer).slice().buffer);
-
-/** Promise of the bytes that were shortened to a buffer (raw DEFLATE). Written rather than piped from a Blob, which takes thrice as long. */
-const inflated = async (buffer) => {
-	const stream = new DecompressionStream("deflate-raw");
-	const writer = stream.writable.getWriter();
-	const written = Promise.all([writer.write(bytes(buffer)), writer.close()]);
-	const [inflated] = await Promise.all([new Response(stream.readable).arrayBuffer(), written]);
-	return new Uint8Array(inflated);
-};
 
 /* ---- words and numbers ---- */
 
@@ -206,15 +197,13 @@ function canvasView({ model, el, kind, palettes, html }) {
 		const name = message.kind;
 		if (name === "frame") {
 			const frame = hooks.unpack ? hooks.unpack(message, buffers) : { ...message };
-			if (frame instanceof Promise) frame.then((unpacked) => arrive(message, unpacked));
-			else arrive(message, frame);
+			arrive(message, frame);
 		} else if (name === "busy") busyTimer ||= setTimeout(() => (busy.textContent = "computing\u2026"), BUSY_AFTER);
 		else if (name === "idle") settled();
 		else hooks.messages?.[name]?.(message, buffers);
 	}
 
 	function arrive(message, frame) {
-		if (stopping.signal.aborted) return;
 		if (!message.busy) settled();
 		if (message.seq < (incoming || view.frame || message).seq) return; // a newer one is there
 		if (!frame) return model.send({ kind: "ready" });

@@ -39,7 +39,7 @@ function render({ model, el }) {
 	canvas.dataset.level = "mosaic";
 
 	let frame = null; // content of the frame on screen, with .map
-	let truth = null; // {layer, blocks: promise}
+	let truth = null; // {layer, blocks}
 	let palette = PALETTES.light;
 	let image = null;
 	let clicked = ""; // level at which a double click began
@@ -464,9 +464,11 @@ function render({ model, el }) {
 	/* -- messages -- */
 
 	function unpack(message, buffers) {
-		if (message.truth) truth = { layer: message.layer, blocks: inflated(buffers[1]) };
+		const [K, P, Q] = message.shape;
+		const size = K * ceil(P / 2) * ceil(Q / 4);
+		if (message.truth) truth = { layer: message.layer, blocks: inflated(buffers[1], size) };
 		if (truth?.layer !== message.layer) return null;
-		return Promise.all([inflated(buffers[0]), truth.blocks]).then(([told, blocks]) => ({ ...message, told, truth: blocks }));
+		return { ...message, told: inflated(buffers[0], size), truth: truth.blocks };
 	}
 
 	function replied(message, buffers) {
