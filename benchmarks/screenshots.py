@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.browser.jupyterlab_server import end_kernels, jupyterlab, write_notebook
 
 START_MS = 120_000
-CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3)\nlab'
+CODE = 'import seerlab as sl\nlab = sl.Lab(layer="features.7", bits=3, epsilon=0.6, encode_channel=3)\nlab'
 CANVAS = "canvas[role=img][data-frame]"
-HEIGHT = 1500  # a cell taller than the notebook would be cut by the status bar
+HEIGHT = 2300  # a cell taller than the notebook would be cut by the status bar
 # Tab of the lab: name of the file, and what the page says when all of it is there.
 PAGES = {
     "Epsilon": ("epsilon", r"^(?!.*the curve follows).*Loads saved"),

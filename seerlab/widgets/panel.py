@@ -31,8 +31,8 @@ def share(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Whole number with thin spaces between the thousands, which no locale reads as a decimal mark."""
-    return NOTHING if value is None else f"{round(value):,}".replace(",", "\u2009")
+    """Whole number with commas between the thousands, as the views write it."""
+    return NOTHING if value is None else f"{round(value):,}"
 
 
 def size(nbytes: float | None) -> str:
