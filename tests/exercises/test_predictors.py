@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import seerlab as sl
+from tests.exercises.test_seernet import pairs
 
 
 def mask(picture, weight, bias):
@@ -35,15 +36,15 @@ def kept_though_it_failed(order, grid, accuracy, floor):
     return chosen
 
 
-@pytest.mark.parametrize(
-    ("name", "function", "mistake"),
-    [
-        ("predict", rounded_down, "rounded down"),
-        ("predict", by_size, "a share of the largest size"),
-        ("spend", kept_though_it_failed, "a ratio that failed is kept"),
-    ],
-)
-def test_a_slip_is_named(name, function, mistake):
+WRONG = {
+    "predict": [(rounded_down, "rounded down"), (by_size, "a share of the largest size")],
+    "spend": [(kept_though_it_failed, "a ratio that failed is kept")],
+}
+
+
+@pytest.mark.parametrize(("name", "wrong"), pairs(WRONG))
+def test_a_wrong_function_is_rejected_and_its_mistake_named(name, wrong):
+    function, mistake = wrong
     verdict = getattr(sl.exercises, name).check(function)
     assert verdict.state == "wrong"
     assert verdict.mistake == mistake, verdict.text
