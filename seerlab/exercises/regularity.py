@@ -117,6 +117,7 @@ def _stream_cases() -> list[Case]:
         Case({"kept": _kept([0, 2, 3], 5)}),
         Case({"kept": _kept([0, 16], 18)}, "0 and 16 of 18 are kept: exactly 15 left out between them"),
         Case({"kept": _kept([0, 17], 20)}, "0 and 17 of 20 are kept: 16 left out between them"),
+        Case({"kept": _kept([0, 31], 32)}, "0 and 31 of 32 are kept: 30 left out between them"),
         Case({"kept": _kept([0, 20, 21, 39], 40)}, "0, 20, 21 and 39 of 40 are kept"),
         Case({"kept": _kept([40], 90)}, "only 40 of 90 is kept: a long run in front, and one behind"),
         Case({"kept": torch.rand(300, generator=seeded(3)) < 0.05}, "300 weights"),
