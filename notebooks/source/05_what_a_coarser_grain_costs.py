@@ -146,8 +146,8 @@ def off_by(granularity, sparsity):
 harm = {name: off_by(name, 0.5) for name in GRANULARITIES}
 alike = next(s for s in np.arange(0.5, 0, -0.01) if off_by("vector", s) <= harm["fine"])
 say(
-    f"At 50 % the output is off by {', '.join(f'{share:.0%} ({name})' for name, share in harm.items())}: {harm['filter'] / harm['fine']:.1f} times as much from end to end, and the step to rows is a small part of it. Rows do as little harm as "
-    f"single weights at about {alike:.0%} sparsity: equal harm leaves coarser grains fewer weights to remove."
+    f"At 50 % the output is off by {', '.join(f'{share:.0%} ({name})' for name, share in harm.items())}: {harm['filter'] / harm['fine']:.1f} times as much from *fine* to *filter*, {harm['vector'] / harm['fine']:.1f} times from *fine* to *vector*. Rows do as little harm as "
+    f"single weights only at about {alike:.0%} sparsity: at equal harm fewer weights can go in coarse grains."
 )
 
 # %% [markdown]
@@ -174,15 +174,23 @@ with torch.inference_mode():
 pruned_layers = [name for name in layers if name != "features.0"]  # the first is the most sensitive: it stays
 
 
-def agreement(density, granularity):
-    """Share of the crops on which the network, pruned alike in every layer but the first, answers as the dense one does."""
-    network = sl.regularity.apply(net.model, dict.fromkeys(pruned_layers, density), granularity)
+def answer(density, granularity):
+    """Answers of the network, pruned alike in every layer but the first."""
+    pruned = sl.regularity.apply(net.model, dict.fromkeys(pruned_layers, density), granularity)
+    if (
+        granularity == "filter"
+    ):  # its map goes with it: BatchNorm, the next module, would else make a constant of the zeros
+        for name, mask in pruned.masks.items():
+            gone = ~mask.mask.flatten(1).any(1)
+            norm = pruned.model.get_submodule(f"features.{int(name.split('.')[1]) + 1}")
+            norm.running_mean[gone], norm.bias.data[gone] = 0, 0
     with torch.inference_mode():
-        return float((network.model(crops).argmax(1) == answers).float().mean())
+        return pruned.model(crops).argmax(1)
 
 
 DENSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-curves = {name: [agreement(d, name) for d in DENSITIES] for name in GRANULARITIES}
+given = {name: {d: answer(d, name) for d in DENSITIES} for name in GRANULARITIES}
+curves = {name: [(one == answers).double().mean().item() for one in row.values()] for name, row in given.items()}
 STYLE = {"fine": ("#0072B2", "solid", "circle"), "vector": ("#009E73", "dash", "square"),
          "kernel": ("#D55E00", "dashdot", "diamond"), "filter": ("#777777", "dot", "x")}  # fmt: skip
 chart = go.Figure()
@@ -200,9 +208,11 @@ chart
 # %% jupyter={"source_hidden": true}
 at = {name: dict(zip(DENSITIES, curve, strict=True)) for name, curve in curves.items()}
 ordered = sum(at["fine"][d] >= at["vector"][d] >= at["kernel"][d] >= at["filter"][d] for d in DENSITIES[:-1])
+commonest = given["filter"][0.5].bincount().max().item() / CROPS
 say(
     f"At density 70 % the answer stays on {at['fine'][0.7]:.0%} of the crops (single weights), {at['vector'][0.7]:.0%} (rows), {at['kernel'][0.7]:.0%} (kernels) and {at['filter'][0.7]:.0%} (filters). At {ordered} of the {len(DENSITIES) - 1} densities below 100 % the four "
-    f"stand in this order. Filters suffer soonest: with one in twenty removed the answer stays on {at['filter'][0.95]:.0%}; a missing filter is a missing input channel for the next layer. Retraining would win back part of the loss; how much for each grain, only a measurement with labels can say."
+    f"stand in this order. Filters suffer soonest: with one in twenty removed the answer stays on {at['filter'][0.95]:.0%}; the next layer loses a whole input map. Where a curve wanders at the bottom nothing is left to agree: with half of the filters gone the network answers "
+    f"{commonest:.0%} of the crops alike. Retraining would win back part of the loss; how much for each grain, only a measurement with labels can say."
 )
 
 # %% [markdown]
@@ -311,28 +321,32 @@ below = sum(
 )
 say(
     f"Independent zeros: rows halve the references only from a density of about {halves['vector']:.0%} on, kernels from {halves['kernel']:.0%}. Of the {2 * len(inner)} points of the layers behind the first {below} lie *below* their curve, because non-zeros stand together. There rows take {fewer['vector'][0]:.1f} to "
-    f'{fewer["vector"][1]:.1f} times fewer references than single weights, kernels {fewer["kernel"][0]:.1f} to {fewer["kernel"][1]:.1f} times. "About two times" lies between the two, and this at equal *density*.'
+    f'{fewer["vector"][1]:.1f} times fewer references than single weights, kernels {fewer["kernel"][0]:.1f} to {fewer["kernel"][1]:.1f} times: on these maps "about two times" is what rows give. All this is at equal weight *density*.'
 )
 
 # %% [markdown]
-# And where they agree equally often? There coarser grains keep more weights, each of which makes references:
+# Where grains agree equally often coarser ones keep more weights, each of which makes references. The same count at the densities of 5.5:
 
 # %%
 if needed:
-    totals = dict.fromkeys(("fine", "vector", "kernel"), 0)
+    rows = {"at equal density": dict.fromkeys(STYLE, needed["fine"]), f"at an agreement of {LEVEL:.0%}": needed}
+    totals = {case: dict.fromkeys(("fine", "vector", "kernel"), 0) for case in rows}
     for name in pruned_layers:
         real = layers[name]
         prepared = sl.scnn.prepare(real.input, real.kernel_size, real.stride, real.padding)
-        for g in totals:
-            mask = sl.regularity.prune(real.weight, g, 1 - needed[g])
-            totals[g] += prepared.count(mask, filter_rule="kernel").references
-    say(
-        f"At an agreement of {LEVEL:.0%}, over all layers but the first: rows **{totals['fine'] / totals['vector']:.1f}** times fewer, kernels **{totals['fine'] / totals['kernel']:.1f}** times. A factor without its granularity, its activation density and what was held equal says little."
-    )
+        for case, density in rows.items():
+            for g in totals[case]:
+                mask = sl.regularity.prune(real.weight, g, 1 - density[g])
+                totals[case][g] += prepared.count(mask, filter_rule="kernel").references
+    fewer = pd.DataFrame(totals).T
+    fewer = pd.DataFrame({f"{g}: times fewer": fewer["fine"] / fewer[g] for g in ("vector", "kernel")})
+    display(fewer.style.format("{:.2f}"))
 else:
-    print("This comparison waits for your density_at.")
+    print("This table waits for your density_at.")
 
 # %% [markdown]
+# A factor without its grain, its activation density and what was held equal says little.
+#
 # ## 5.7 Further questions
 # * A 5×5 kernel as one grain: what share of the dense bits does an index cost? Would 2 bits for the index be better, with more fillers?
 # * Nothing here is a time. What does a CPU without sparse hardware gain from a density of one half, weight by weight? In whole filters?
