@@ -172,7 +172,8 @@ if mosaic.is_file():
         f"{100 * drop:+.2f} points",
         f"{net.name}, {IMAGES} test images: too few for so small a drop",
     )
-    display(scores.style.format("{:.1%}", subset=["top1", "top1_low", "top1_high", "agreement"]).hide())
+    shares = ["top1", "top1_low", "top1_high", "top5", "agreement"]
+    display(scores.style.format(precision=3).format("{:.1%}", subset=shares).hide())
 else:
     print("No labelled pictures here: set SEERLAB_DATA to compare accuracies.")
 
