@@ -56,7 +56,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {path: Page(path) for path in site.rglob("*.html")}
+    # What the theme keeps under _static are its own templates.
+    return {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.relative_to(site).parts}
 
 
 def test_links_inside_the_site_lead_somewhere(site, pages):
@@ -88,7 +89,16 @@ def test_every_public_name_is_in_the_reference(site):
         wanted |= {f"seerlab.{module}.{name}" for name in importlib.import_module(f"seerlab.{module}").__all__}
     # `METHODS` and the like are plain values without a docstring of their own.
     wanted = {name for name in wanted if not name.rpartition(".")[2].isupper()}
-    assert not wanted - known
+    missing = {name for name in wanted - known if not known & other_names(name)}
+    assert not missing
+
+
+def other_names(name):
+    """Where else an object of the package may stand: one that is offered at the top is described with the others of its module."""
+    module, _, own = name.rpartition(".")
+    found = getattr(importlib.import_module(module), own)
+    home = getattr(found, "__module__", "")
+    return {f"{home.rpartition('.')[0]}.{own}", f"{home}.{own}", getattr(found, "__name__", "")}
 
 
 def test_the_first_page_says_what_it_is_for_and_shows_it(site, pages):
@@ -100,7 +110,7 @@ def test_the_first_page_says_what_it_is_for_and_shows_it(site, pages):
 
 
 @pytest.mark.parametrize(("folder", "pattern", "place"), [
-    ("notebooks", "**/*.ipynb", "notebooks/{name}.html"),
+    ("notebooks", "*.ipynb", "notebooks/{name}.html"),
     ("benchmarks", "*.md", "benchmarks/{name}.html"),
     ("ext", "*/README.md", "kernels/{parent}.html"),
 ])  # fmt: skip
