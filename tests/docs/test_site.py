@@ -41,11 +41,11 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the pages, made as `make docs` makes them."""
+    """The folder of the pages, made as `make docs EXECUTE=1` makes them: a notebook that fails fails here."""
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "--keep-going", "-n",
-         "-d", str(folder / "doctrees"), str(ROOT / "docs"), str(folder / "html")],
+         "-D", "nb_execution_mode=force", "-d", str(folder / "doctrees"), str(ROOT / "docs"), str(folder / "html")],
         capture_output=True,
         text=True,
         check=False,
@@ -121,6 +121,11 @@ def test_what_lies_elsewhere_in_the_repository_has_a_page(site, folder, pattern,
         name = path.relative_to(ROOT / folder).with_suffix("").as_posix()
         name = name.lower() if folder == "benchmarks" else name
         assert (site / "generated" / place.format(name=name, parent=path.parent.name)).is_file()
+
+
+def test_charts_of_executed_notebooks_are_in_the_pages(site):
+    text = (site / "generated" / "notebooks" / "06_what_the_hardware_does.html").read_text(encoding="utf-8")
+    assert "Plotly.newPlot(" in text
 
 
 def test_formulas_are_in_the_pages_themselves(site):
