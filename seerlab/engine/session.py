@@ -67,7 +67,7 @@ class Session:
     model : nn.Module
         In evaluation mode. It is left unchanged.
     x : Tensor, shape (N, C, H, W), float32
-        Input; the views show the first of a batch.
+        Input. Of a batch the first is what `layers` holds: figures over all of it would contradict the picture beside them.
     name, weights, picture : str
         How the network, its weights and the input are called on every view.
     categories : sequence of str
@@ -96,7 +96,7 @@ class Session:
         self.model, self.x, self.categories, self.preprocess = model, x, tuple(categories), preprocess
         _refuse_unfit_input(model, x)
         with _outputs_of(model) as outputs:
-            self.layers: LayerDict = conv_layers(model, x)
+            self.layers: LayerDict = conv_layers(model, x[:1] if isinstance(x, Tensor) else x)
         self.refusals: dict[str, str | None] = {key: seernet.refusal(layer) for key, layer in self.layers.items()}
         self.guesses = _guesses(outputs[-1], categories)
         self._sparsity: dict[str, float] = {}
@@ -126,7 +126,10 @@ class Session:
         treated = [name for name, reason in self.refusals.items() if reason is None]
         if not treated:
             name, reason = next(iter(self.refusals.items()))
-            raise ValueError(f"no layer of {self.name} can be predicted ({name}: {reason}); choose another one")
+            raise ValueError(
+                f"no layer of {self.name} can be predicted ({name}: {reason}); the lab needs a network with one that can be, while "
+                "sl.EncodingView, sl.GranularityView and sl.EpsilonView show this one too"
+            )
         inner = [name for name in treated if self.layers[name].in_channels > IMAGE_CHANNELS]
         return (inner or treated)[0]
 
@@ -200,6 +203,8 @@ def _refuse_unfit_input(model: nn.Module, x: Any) -> None:
         return
     if x.dim() != 4:
         raise ValueError(f"the input has shape {tuple(x.shape)}; give a batch of pictures, (N, C, H, W)")
+    if x.numel() == 0:
+        raise ValueError(f"the input is empty, of shape {tuple(x.shape)}; give at least one picture")
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and x.shape[1] != first.in_channels:
         raise ValueError(
@@ -316,6 +321,14 @@ class SessionLoader:
         if self._samples is None:
             self._samples = photograph_files()
         return [*self._pictures, *(name for name in self._samples if name not in self._pictures)]
+
+    def image_entries(self) -> list[tuple[str, str]]:
+        """Pairs of (picture, text for a list), which says of a batch that its first is shown."""
+        given = ((name, self._pictures.get(name)) for name in self.image_names())
+        batches = {name: len(x) for name, x in given if isinstance(x, Tensor) and x.dim() == 4 and len(x) > 1}
+        return [
+            (name, f"{name} (first of {batches[name]})" if name in batches else name) for name in self.image_names()
+        ]
 
     def inputs(self) -> list[Any]:
         """Input tensors of all pictures to choose from, for the network loaded last."""

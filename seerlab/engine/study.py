@@ -42,7 +42,9 @@ def check_setting(bits: object, margin: object) -> None:
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
         raise ValueError(f"bits={bits!r} is not possible: choose a whole number from 1 to 8")
     if isinstance(margin, bool) or not isinstance(margin, int) or not 0 <= margin <= quantise.CODE_LIMIT:
-        raise ValueError(f"margin={margin!r} is not possible: choose a whole number of low-bit steps, 0 or more")
+        raise ValueError(
+            f"margin={margin!r} is not possible: choose a whole number of low-bit steps from 0 to {quantise.CODE_LIMIT}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

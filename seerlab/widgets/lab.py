@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import traitlets
-from PIL import Image, UnidentifiedImageError
 
 from seerlab.engine.mask_value import TopOne
 from seerlab.engine.session import Session, SessionLoader, choose
@@ -28,6 +26,7 @@ from . import export, lab_settings
 from ._base import LabWidget, error_text, refuse_unknown
 from ._links import Link
 from .controls import Controls
+from .lab_exchange import Exchange
 from .lab_settings import SETTINGS
 from .lab_worker import LabWorker
 from .pages import EpsilonPage, LayerPage, NetworkPage, Page, encoding_view, granularity_view
@@ -162,8 +161,6 @@ class Lab(ipywidgets.VBox):
             for name, value in wanted.items():
                 setattr(self, name, lab_settings.checked(name, value))
         predict = {name: getattr(self, name) for name in ("bits", "margin", "channel", "mode")}
-        self._lab_predict = PredictPage(session, first, predict, self._lab_choose_layer, self._lab_want_top_one)
-        self._lab_worker = LabWorker(_Stage(self), loader, session, first.name, self._lab_labelled_of)
         self._lab_more: tuple[Page[Any], ...] = (
             EpsilonPage("Epsilon", {"epsilon": "epsilon", "rule": "mode"}, self._lab_labelled_of),
             LayerPage(
@@ -175,8 +172,11 @@ class Lab(ipywidgets.VBox):
             NetworkPage(NETWORK, {"measure": "measure"}, self._lab_open_layer),
             WorkPage("Work", {"bits": "bits", "margin": "margin"}, self._lab_labelled_of),
         )
-        choose("page", page, self._lab_titles)
-        self._lab_controls = Controls(self._lab_upload, self._lab_request)
+        choose("page", page, self._lab_titles)  # before there is a worker that nobody would end
+        self._lab_predict = PredictPage(session, first, predict, self._lab_choose_layer, self._lab_want_top_one)
+        self._lab_worker = LabWorker(_Stage(self), loader, session, first.name, self._lab_labelled_of)
+        self._lab_exchange = Exchange(self)
+        self._lab_controls = Controls(self._lab_exchange.upload, self._lab_exchange.request)
         self._lab_pages = ipywidgets.Tab(
             [self._lab_predict.box, *(page.box for page in self._lab_more)], titles=self._lab_titles
         )
@@ -200,6 +200,7 @@ class Lab(ipywidgets.VBox):
         self.view.on_leave(self._lab_open_network)
         self._lab_pages.observe(self._lab_take_page, "selected_index")
         self.observe(self._lab_turn_page, "page")
+        self.observe(self._lab_exchange.forget, "page")
         self.observe(self._lab_look, ("page", "predictors"))
         self._lab_closed = False
         if page == self.page:
@@ -235,6 +236,7 @@ class Lab(ipywidgets.VBox):
         TypeError, ValueError
             If it cannot be read or does not fit the network.
         """
+        self._lab_refuse_closed()
         chosen = self._lab_loader.offer(picture, name)
         self._lab_show_choices()
         if self.image == chosen:
@@ -251,6 +253,7 @@ class Lab(ipywidgets.VBox):
             ``network``, ``weights``, ``image``; the view's figures; those of ``MaskValue``, ``TopOne`` and ``LayerTimings`` if they
             are there.
         """
+        self._lab_refuse_closed()
         (session, _), known = self._lab_worker.shown, self._lab_worker.known
         figures: dict[str, Any] = {"network": session.name, "weights": session.weights, "image": session.picture}
         figures.update(self.view.compute())
@@ -268,6 +271,7 @@ class Lab(ipywidgets.VBox):
         -------
         LayerTimings
         """
+        self._lab_refuse_closed()
         timings = layer_timings(self.view.layer, self.bits, self.margin)
         self._lab_worker.know(timings=timings, measuring=False)
         return timings
@@ -285,6 +289,7 @@ class Lab(ipywidgets.VBox):
         ValueError
             If the network gives no row of scores per image.
         """
+        self._lab_refuse_closed()
         session, layer = self._lab_worker.shown
         found = self._lab_worker.top_one(session, layer, self.bits, self.margin)
         self._lab_worker.know(top_one=found)
@@ -375,6 +380,7 @@ class Lab(ipywidgets.VBox):
         if getattr(self, "_lab_closed", True):
             return
         self._lab_closed = True
+        super().close()  # first: tabs that lose their pages one by one on the page report each turn to a kernel that has left them
         for link in self._lab_links:
             link.unlink()
         self.unobserve_all()
@@ -386,7 +392,10 @@ class Lab(ipywidgets.VBox):
         self._lab_pages.close()
         self._lab_loader.close()
         self._lab_labelled = None
-        super().close()
+
+    def _lab_refuse_closed(self) -> None:
+        if self._lab_closed:
+            raise RuntimeError("this lab is closed; make a new Lab, with config=lab.config() of this one if need be")
 
     def to_png(self) -> bytes:
         """Draw the view on show as a still picture, the bytes of a PNG file."""
@@ -442,6 +451,13 @@ class Lab(ipywidgets.VBox):
     @traitlets.validate(*lab_settings.CHECKED)
     def _lab_check_setting(self, proposal: Any) -> Any:
         return lab_settings.checked(proposal.trait.name, proposal.value)
+
+    @traitlets.validate("network", "image")
+    def _lab_check_entry(self, proposal: Any) -> str:
+        """Refuse what is not offered: a lab that kept it could not be made again from its configuration."""
+        loader, kind = self._lab_loader, proposal.trait.name
+        entries = loader.network_entries() if kind == "network" else loader.image_entries()
+        return choose(kind, proposal.value, [name for name, _ in entries])
 
     @traitlets.validate("layer")
     def _lab_check_layer(self, proposal: Any) -> str:
@@ -515,32 +531,6 @@ class Lab(ipywidgets.VBox):
         """Labelled images, if they are of this session's network."""
         return self._lab_labelled if (session.name, session.weights) == self._lab_first else None
 
-    def _lab_upload(self, name: str, data: bytes) -> None:
-        """Take a picture file that came from the browser."""
-        try:
-            with Image.open(BytesIO(data)) as opened:
-                picture = opened.convert("RGB")
-            self.set_image(picture, name)
-        except UnidentifiedImageError:
-            self._lab_controls.error = f"{name!r} is not a picture that can be read; choose a PNG or JPEG file."
-        except (ValueError, TypeError, OSError) as exception:
-            self._lab_controls.error = f"{name!r}: {error_text(exception)}"
-
-    def _lab_request(self, what: str) -> None:
-        """Hand the browser what one of the buttons asked for: a file, or code."""
-        if what == "code":
-            self._lab_controls.hand_code(self.to_code())
-            return
-        writers: dict[str, Callable[[], bytes | str]] = {"png": self.to_png, "svg": self.to_svg, "csv": self.to_csv}
-        if what not in writers:
-            return
-        data = writers[what]()
-        if not data:
-            self._lab_controls.error = f"There is nothing to export on the page {self.page} yet."
-            return
-        name = export.file_name("seerlab", self._lab_worker.shown[0].name, self.layer, self.page.lower())
-        self._lab_controls.hand_file(f"{name}.{what}", data if isinstance(data, bytes) else data.encode())
-
     # --- showing ---
 
     def _lab_show_choices(self) -> None:
@@ -548,7 +538,7 @@ class Lab(ipywidgets.VBox):
         controls, loader = self._lab_controls, self._lab_loader
         with controls.hold_sync():
             controls.network_options = [list(pair) for pair in loader.network_entries()]
-            controls.image_options = [[name, name] for name in loader.image_names()]
+            controls.image_options = [list(pair) for pair in loader.image_entries()]
             controls.uploads = not loader.own_model
             controls.margin_range = [0, max(MARGIN_SHOWN, self.margin)]
 

@@ -160,3 +160,24 @@ def test_a_trait_set_from_another_thread_updates_the_page(page: Page, server, fo
     wait_label(lab, "2 bits")
     expect(lab.get_by_role("slider", name="Bits", exact=True)).to_have_value("2", timeout=STEP_MS)
     expect(lab.locator(".seerlab-controls").get_by_role("alert")).to_have_count(0)
+
+
+def test_a_lab_closed_while_it_computes_leaves_the_page_without_a_word_and_its_cell_runs_again(
+    page: Page, server, folder, errors
+):
+    open_lab(page, server, folder, "closed.ipynb", LAB, "None")
+    page.get_by_role("tab", name="Epsilon", exact=True).click()
+    wait_drawn(page, "Epsilon")
+    page.get_by_role("tab", name="Work", exact=True).click()
+    shown_page(page).get_by_role("button", name="Start", exact=True).click(timeout=START_MS)
+    page.get_by_role("slider", name="Bits", exact=True).focus()
+    for key in ("ArrowLeft", "ArrowRight") * 6:
+        page.keyboard.press(key)
+    labs = page.locator(".seerlab-lab")
+    for text, number in (("lab.close()", 0), (LAB, 1)):
+        page.locator(".jp-Cell .jp-InputArea-editor").last.click()
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(text)
+        page.keyboard.press("Control+Enter")
+        expect(labs).to_have_count(number, timeout=START_MS)
+    wait_label(page, "4 bits")

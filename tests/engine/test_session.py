@@ -94,8 +94,29 @@ def test_a_layer_that_is_not_predicted_is_refused_with_the_reason(session):
         session.treated_layer("smooth")
 
 
+def test_of_a_batch_the_first_picture_is_what_all_figures_are_of(model, x):
+    batch = torch.cat([x, torch.rand(2, *x.shape[1:])])
+    alone, first = (Session(model, of, name="", weights="", picture="") for of in (x, batch))
+    assert first.layers["second"].output_shape == alone.layers["second"].output_shape
+    assert first.sparsity("second") == alone.sparsity("second")
+    assert first.x.shape[0] == 3  # the page Epsilon offers the others
+    loader = SessionLoader(model, batch)
+    assert loader.image_entries() == [(OWN_INPUT, f"{OWN_INPUT} (first of 3)")]
+
+
+def test_a_network_without_a_layer_to_predict_is_told_what_shows_it():
+    bare = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh()).eval()
+    with pytest.raises(ValueError, match=r"no layer of bare can be predicted \(0: tanh follows.*sl.EncodingView"):
+        _ = Session(bare, torch.rand(1, 3, 8, 8), name="bare", weights="", picture="").first_layer
+
+
 @pytest.mark.parametrize(
-    ("shape", "text"), [((1, 4, 16, 16), "4 channels.*reads 3"), ((3, 16, 16), r"\(3, 16, 16\).*\(N, C, H, W\)")]
+    ("shape", "text"),
+    [
+        ((1, 4, 16, 16), "4 channels.*reads 3"),
+        ((3, 16, 16), r"\(3, 16, 16\).*\(N, C, H, W\)"),
+        ((0, 3, 16, 16), "input is empty.*at least one picture"),
+    ],
 )
 def test_an_input_that_does_not_fit_is_refused(model, shape, text):
     with pytest.raises(ValueError, match=text):

@@ -188,9 +188,9 @@ def test_bits_out_of_range_are_refused_with_the_choices(bits):
         LayerStudy(make_layer()).prediction(bits)
 
 
-@pytest.mark.parametrize("margin", [-1, 0.5])
+@pytest.mark.parametrize("margin", [-1, 0.5, 2**29 + 1])
 def test_impossible_margins_are_refused(margin):
-    with pytest.raises(ValueError, match=r"margin=.* 0 or more"):
+    with pytest.raises(ValueError, match=r"margin=.* from 0 to 536870912"):
         LayerStudy(make_layer()).prediction(4, margin)
 
 

@@ -194,13 +194,25 @@ def test_bits_that_do_not_exist_go_back_with_a_sentence(small, bits):
         small.bits = bits
 
 
-def test_an_unknown_network_is_reported_and_nothing_is_lost(small):
+@pytest.mark.parametrize(("name", "shown"), [("network", "Small"), ("image", "input")])
+def test_an_entry_that_is_not_offered_goes_back_with_a_sentence(small, name, shown):
     settle(small)
-    small._lab_controls.network = "vgg61"
-    assert "unknown network 'vgg61'" in alert(small)
-    assert "still shows second of Small" in small._lab_controls.error
-    small._lab_controls.network = "Small"
-    assert alert(small) == ""
+    setattr(small._lab_controls, name, "vgg61")
+    assert f"unknown {name} 'vgg61'" in small._lab_controls.error
+    assert getattr(small._lab_controls, name) == shown
+    with pytest.raises(ValueError, match=f"unknown {name} 'vgg61'"):
+        setattr(small, name, "vgg61")
+    assert small.config()[name] == shown  # else no lab could be made of it again
+    assert small.summary()["layer"] == "second"
+
+
+def test_figures_and_bytes_of_a_batch_are_of_the_picture_shown():
+    lab = Lab(Small().eval(), torch.rand(3, 3, 16, 16))
+    settle(lab)
+    counts = lab.view.study.counts(lab.bits).total()
+    assert lab.summary()["outputs"] == sum(counts.values()) == 6 * 16 * 16
+    assert lab._lab_controls.image_options == [["input", "input (first of 3)"]]
+    lab.close()
 
 
 def test_weights_that_cannot_be_had_offer_the_untrained_network(pictured, monkeypatch):
@@ -335,6 +347,21 @@ def test_still_picture_and_words_stand_beside_the_live_view(small):
     assert min(picture.size) > 100
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == "Lab(Small, own weights, picture: input; layer second, 4 bits, margin 0)"
+
+
+def test_a_lab_that_is_refused_leaves_no_thread():
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match="unknown page 'work'"):
+        Lab(Small().eval(), torch.rand(1, 3, 16, 16), page="work")
+    assert not [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("seerlab")]
+
+
+@pytest.mark.parametrize("ask", [Lab.summary, Lab.time_layer, Lab.top_one, lambda lab: lab.set_image("input")])
+def test_a_closed_lab_says_so_and_keeps_its_configuration(small, ask):
+    settle(small).close()
+    with pytest.raises(RuntimeError, match="this lab is closed; make a new Lab"):
+        ask(small)
+    assert small.config()["layer"] == "second"
 
 
 def test_close_ends_every_thread_and_twice_does_nothing():

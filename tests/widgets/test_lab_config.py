@@ -252,6 +252,22 @@ def test_a_page_without_a_view_says_that_there_is_nothing_to_export(labs, own, m
     press(lab, "png")
     assert "nothing to export on the page Encode" in lab._lab_controls.error
     assert sent == []
+    lab.page = "Predict"
+    assert lab._lab_controls.error == ""  # it was said of another page
+
+
+def test_a_result_of_long_work_is_exported_as_a_table_alone(labs, own, monkeypatch):
+    lab = labs(*own, page="Work")
+    sent = sent_by(lab, monkeypatch)
+    press(lab, "csv")
+    assert "nothing to export on the page Work yet" in lab._lab_controls.error
+    monkeypatch.setattr(type(lab.views["Work"]), "to_csv", lambda _view: "model,images\n")
+    press(lab, "png")
+    assert lab._lab_controls.error == "The page Work shows a table: choose CSV to export it."
+    assert sent == []
+    press(lab, "csv")
+    assert lab._lab_controls.error == ""
+    assert [content["name"] for content, _ in sent] == ["seerlab_Small_second_work.csv"]
 
 
 def panel_of(lab):
