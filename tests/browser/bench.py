@@ -44,6 +44,19 @@ def code(colour):
     return (255 << 24 | colour[2] << 16 | colour[1] << 8 | colour[0]) & 0xFFFFFFFF
 
 
+# Every text put on a canvas from now on, with its place: what a picture says cannot be read back from its pixels.
+RECORD_TEXTS = """() => {
+  window.texts = [];
+  const pen = CanvasRenderingContext2D.prototype;
+  const put = pen.fillText;
+  pen.fillText = function (text, x, y) {
+    const { width } = this.measureText(text);
+    window.texts.push({ text: String(text), left: this.textAlign === 'right' ? x - width : x, right: this.textAlign === 'right' ? x : x + width, y });
+    return put.call(this, text, x, y);
+  };
+}"""
+
+
 class Bench:
     """A page with one model and its first view; a second view of the same model goes to "#second"."""
 

@@ -103,6 +103,14 @@ def bench(open_bench):
     return bench
 
 
+def test_the_tally_of_a_narrow_row_keeps_its_number(bench):
+    bench.page.evaluate(bare_page.RECORD_TEXTS)
+    bench.page.set_viewport_size({"width": 340, "height": 900})
+    bench.page.wait_for_function("() => window.texts.some(({ text }) => /\\d of \\d+$/.test(text))")
+    texts = [put["text"] for put in bench.page.evaluate("() => window.texts")]
+    assert not [text for text in texts if text.endswith("pruned") and not text[0].isdigit()]
+
+
 def test_ready_is_asked_and_the_drawn_frame_confirmed(bench):
     assert len(bench.sent("ready")) == 1
     assert [m["seq"] for m in bench.sent("drawn")] == [1]

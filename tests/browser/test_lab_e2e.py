@@ -115,6 +115,31 @@ def test_times_and_charts_appear_after_rest(lab: Page):
     expect(lab.locator(".seerlab-charts .bars path").first).to_be_attached(timeout=START_MS)
 
 
+CHART_WIDTHS = """() => ['.seerlab-charts', '.seerlab-charts .main-svg']
+  .map((part) => Math.round(document.querySelector(part)?.getBoundingClientRect().width ?? -1))"""
+
+
+def test_charts_made_while_another_page_is_open_take_their_width_when_they_are_seen(page: Page, server, folder, errors):
+    write_notebook(
+        folder / "charts.ipynb",
+        'import seerlab as sl\nlab = sl.Lab(page="Network")\nlab',
+        "assert lab.wait_settled(100)",
+    )
+    run_all(page, server, "charts.ipynb")
+    expect(page.locator(".seerlab-charts .js-plotly-plot .main-svg").first).to_be_attached(timeout=START_MS)
+    page.get_by_role("tab", name="Predict", exact=True).click()
+    page.wait_for_function(
+        f"() => {{ const [box, chart] = ({CHART_WIDTHS})(); return box > 750 && box === chart; }}", timeout=STEP_MS
+    )
+    page.get_by_role("tab", name="Epsilon", exact=True).click()
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    page.get_by_role("tab", name="Predict", exact=True).click()
+    page.wait_for_function(
+        f"() => {{ const [box, chart] = ({CHART_WIDTHS})(); return box < 750 && box > 0 && box === chart; }}",
+        timeout=STEP_MS,
+    )
+
+
 def test_a_channel_typed_is_shown_large_and_emptied_is_the_mosaic_again(lab: Page):
     label = wait_label(lab, "64 channels of 224")
     lab.get_by_label("Channel", exact=True).fill("5")

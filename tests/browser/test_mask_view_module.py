@@ -291,6 +291,32 @@ def test_label_and_legend_state_the_counts_in_words(bench):
     assert f"{100 * missed / predicted.size:.1f} %" in row.inner_text()
 
 
+def test_one_false_skip_is_one_in_words_too(bench):
+    predicted, truth = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    truth[0, 2, 2] = True
+    bench.show(predicted, truth)
+    expect(bench.page.get_by_role("img")).to_have_attribute(
+        "aria-label", re.compile("119 skipped, 1 false skip, 0 wasted")
+    )
+    expect(bench.page.locator("#first .read")).to_contain_text("29 skipped, 1 false skip, 0 wasted")
+
+
+def test_false_skips_below_a_tile_do_not_run_into_the_next_tiles_number(bench):
+    bench.page.evaluate(bare_page.RECORD_TEXTS)
+    bench.show(np.zeros((6, 40, 40), bool), np.ones((6, 40, 40), bool), seq=1)
+    bench.page.wait_for_function("() => window.texts.some(({ text }) => text === '\u27151,600')")
+    texts = bench.page.evaluate("() => window.texts")
+    counts = [put for put in texts if put["text"].startswith("\u2715")]
+    follow = [
+        number["left"] - put["right"]
+        for put in counts
+        for number in texts
+        if number["y"] == put["y"] and number["left"] > put["right"] and number["text"].isdigit()
+    ]
+    assert follow
+    assert min(follow) >= 6  # two spaces of 11 px: without them the gap of the tiles, 3 px
+
+
 def test_lone_false_skip_does_not_vanish_where_outputs_share_a_dot(bench):
     predicted, truth = np.zeros((2, 1, 1600, 1600), bool)
     truth[0, 800, 800] = True

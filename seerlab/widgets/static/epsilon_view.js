@@ -392,12 +392,14 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 	let counts = []; // per layer: the tally that is painted
 	let painted = ""; // what the maps on the canvas were painted for
 
+	const fontOf = (points) => `${round(points * view.dots)}px ${script.font}`;
+
 	/** Text in a row; cut at its start, for the end tells layers apart. */
 	function put(text, x, y, points, room, soft) {
 		pen.textBaseline = "middle";
 		pen.textAlign = "left";
 		pen.fillStyle = soft ? script.soft : script.colour;
-		pen.font = `${round(points * view.dots)}px ${script.font}`;
+		pen.font = fontOf(points);
 		while (text.length > 4 && pen.measureText(text).width > room) text = `\u2026${text.slice(2)}`;
 		pen.fillText(text, x, y);
 	}
@@ -435,8 +437,13 @@ ${help}<details id="${uid}-table"><summary>Table of layers</summary><div class="
 		pen.fillStyle = view.palette.line;
 		pen.fillRect(row.bar + zero, y, added, thick);
 		const out = tally[1] + tally[3];
-		const text = two ? `${whole(out)} of ${whole(layer.count)} pruned` : `${whole(out)}/${whole(layer.count)}`;
-		put(text, two ? row.bar : row.bar + long + 6 * d, two ? middle - 8 * d : middle, two ? 13 : 12, two ? row.barWidth : row.barWidth - long - 6 * d);
+		const [x, points] = two ? [row.bar, 13] : [row.bar + long + 6 * d, 12];
+		const room = row.bar + row.barWidth - x;
+		const numbers = `${whole(out)} of ${whole(layer.count)}`;
+		// The number comes first: a tally is shortened from its end, not cut at its start as names are.
+		pen.font = fontOf(points);
+		const text = two && [`${numbers} pruned`, numbers].find((words) => pen.measureText(words).width <= room);
+		put(text || `${whole(out)}/${whole(layer.count)}`, x, two ? middle - 8 * d : middle, points, room);
 	}
 
 	/* The grey of a map that is zero anyway, stronger: a bar is thin. */

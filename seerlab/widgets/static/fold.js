@@ -16,7 +16,14 @@ function render({ model, el }) {
   for (const name of ["opened", "label"]) model.on(`change:${name}`, update);
   update();
   el.replaceChildren(button);
+  // The charts beside the button take a new width only when the window changes: not when their page, on which they may have been made
+  // unseen, is turned to, nor when a side bar opens.
+  const sized = new ResizeObserver(() => {
+    if (button.offsetWidth) window.dispatchEvent(new Event("resize"));
+  });
+  sized.observe(button);
   return () => {
+    sized.disconnect();
     for (const name of ["opened", "label"]) model.off(`change:${name}`, update);
     el.replaceChildren();
   };

@@ -5,6 +5,8 @@
 
 const WORDS = ["skipped", "wasted", "false skips", "kept"];
 const CLASS_WORDS = ["skipped", "wasted", "false skip", "kept"]; // of one output
+/** Number and word of a class. */
+const counted = (c, number) => `${whole(number)} ${(number === 1 ? CLASS_WORDS : WORDS)[c]}`;
 const KEYS = ["skipped", "wasted", "false_skips", "kept"];
 const MEANING = ["zero, not computed", "hatched: computed, zero", "crossed: needed, skipped", "needed and computed"];
 const LEGEND_ORDER = [3, 0, 2, 1];

@@ -202,9 +202,9 @@ function render({ model, el }) {
 				pen.fillStyle = plain;
 				pen.fillText(i, x, y + g.h + 2 * dots);
 				const count = `\u2715${whole(misses[i])}`;
-				if (mode() === "difference" && misses[i] && pen.measureText(`${i}  ${count}`).width <= g.w) {
+				if (mode() === "difference" && misses[i] && pen.measureText(`${i}  ${count}  `).width <= g.w) {
 					pen.textAlign = "right";
-					pen.fillText(count, x + g.w, y + g.h + 2 * dots);
+					pen.fillText(count, x + g.w - pen.measureText("  ").width, y + g.h + 2 * dots);
 				}
 			} else if (mode() === "difference" && misses[i]) {
 				pen.fillStyle = palette.colours[2];
@@ -257,7 +257,7 @@ function render({ model, el }) {
 		const heading = frame.heading;
 		const now = level();
 		crumbs(now, `${size.replace("x", "\u00d7")}, ${setting}`);
-		const list = kinds.map((c) => `${whole(counts[c])} ${WORDS[c]}`).join(", ");
+		const list = kinds.map((c) => counted(c, counts[c])).join(", ");
 		const shown = m === "difference" ? "" : `, ${m} mask`;
 		const [row, column] = pinned() || [];
 		const output = now === "pixel" ? `, output in row ${row}, column ${column}: ${CLASS_WORDS[classAt(frame.map, k, row, column)]}` : "";
@@ -288,7 +288,7 @@ function render({ model, el }) {
 		if (!frame) text = "";
 		else if (channel() < 0) {
 			const k = hovered ? hovered.channel : selected;
-			const part = LEGEND_ORDER.map((c) => `${whole(frame.channels[KEYS[c]][k])} ${WORDS[c]}`);
+			const part = LEGEND_ORDER.map((c) => counted(c, frame.channels[KEYS[c]][k]));
 			text = `<p><b>Channel ${k}</b></p><p>${part.join(", ")}</p>`;
 		} else if (!place) text = `<p class="soft">Point at an output, or press an arrow key, to see its arithmetic.</p>`;
 		else if (same(probe, place)) {
