@@ -113,8 +113,8 @@ def _falls(outcome: Outcome, base: Base, smaller: Sequence[CurvePoint]) -> list[
     most = int(totals.argmax())
     if totals[most] > now @ areas:
         said.append(
-            f"Not monotone: {(now @ areas) / base.values:.1%} of the values are in pruned maps, "
-            f"but {totals[most] / base.values:.1%} at epsilon {smaller[most].epsilon:.4g}. "
+            f"Not monotone: {100 * (now @ areas) / base.values:.1f} % of the values are in pruned maps, "
+            f"but {100 * totals[most] / base.values:.1f} % at epsilon {smaller[most].epsilon:.4g}. "
             "Pruning changes the sums of all layers behind."
         )
     point, layer = divmod(int((layers - now).argmax()), len(now))
@@ -139,9 +139,7 @@ def _nothing(base: Base, epsilon: float) -> str:
             f"{first}."
         )
     share = base.zero_values / base.values
-    return (
-        f"Nothing can be pruned at epsilon 0: {share:.1%} of the values are zero, but no map is zero all over; {first}."
-    )
+    return f"Nothing can be pruned at epsilon 0: {100 * share:.1f} % of the values are zero, but no map is zero all over; {first}."
 
 
 def _maps(count: int) -> str:

@@ -180,9 +180,11 @@ def estimated_choice(
     if ratios[way] > 1.0 - NOTABLE:
         way = "dense"
     if way != "dense":
-        reason = f"{NAMES[way]} counts {ratios[way]:.0%} of the dense multiply-adds: an estimate, not a time."
+        reason = f"{NAMES[way]} counts {100 * ratios[way]:.0f} % of the dense multiply-adds: an estimate, not a time."
     elif len(ratios) > 1:
-        reason = f"Dense: no method spares {NOTABLE:.0%} of the multiply-adds or more (an estimate, not a time)."
+        reason = (
+            f"Dense: no method spares {100 * NOTABLE:.0f} % of the multiply-adds or more (an estimate, not a time)."
+        )
     else:
         words = "; ".join(f"{NAMES[name]}: {text}" for name, text in refusals.items())
         reason = f"Dense: no method treats this layer ({words}; DRFMP: {NO_ZERO_MAP})."

@@ -101,11 +101,11 @@ class LayerTimings:
         best = self.best_dense
         dense, label = self.times[best].median_ms, self.LABELS[best]
         predict, masked = (self.times[name].median_ms for name in PARTS)
-        kept = f"{1 - self.predicted_sparsity:.0%} of the outputs"
+        kept = f"{100 * (1 - self.predicted_sparsity):.0f} % of the outputs"
         rest = (self.times[TOTAL].median_ms - predict - masked) / dense
-        parts = f"predicting takes {predict / dense:.0%} of the best dense time, computing {kept} {masked / dense:.0%}"
+        parts = f"predicting takes {100 * predict / dense:.0f} % of the best dense time, computing {kept} {100 * masked / dense:.0f} %"
         if rest >= NOTABLE:
-            parts += f", pooling and handing over {rest:.0%}"
+            parts += f", pooling and handing over {100 * rest:.0f} %"
         if self.winner is None:
             first, second = self._ranked((*DENSE, SKIPPING, TOTAL))[:2]
             return f"No clear winner here: {self.LABELS[first]} and {self.LABELS[second]} overlap in their quartiles ({parts})."

@@ -41,8 +41,8 @@ def formats_by_time(subject: Subject, pictures: PictureSet, values: Values) -> R
         f"{name} on {counted(number, 'layer')}" for name, number in table["picked"].value_counts().items()
     )
     sentence = (
-        f"Fastest: {picks}. All convolutions of one picture: {figures['ms']:.3g} ms so, {figures['im2col_ms']:.3g} ms by im2col, "
-        f"{figures['dense_ms']:.3g} ms dense."
+        f"Fastest: {picks}. All convolutions of one picture, {counted(found.threads, 'thread')}: {figures['ms']:.3g} ms so, "
+        f"{figures['im2col_ms']:.3g} ms by im2col, {figures['dense_ms']:.3g} ms dense."
     )
     if set(table["picked"]) == {DENSE}:
         sentence += " No stored format is faster than torch’s dense convolution here."
@@ -92,8 +92,9 @@ def faster_network(subject: Subject, pictures: PictureSet, values: Values) -> Re
     plan, figures = fast.plan, fast.summary()
     if "ms_before" in figures:
         sentence = (
-            f"{figures['ms_after']:.3g} ms instead of {figures['ms_before']:.3g} ms, {figures['speedup']:.2f} times as fast; "
-            f"{figures['prepared_layers']} of {counted(int(figures['layers']), 'layer')} prepared."
+            f"{figures['ms_after']:.3g} ms instead of {figures['ms_before']:.3g} ms, {figures['speedup']:.2f} times as fast "
+            f"with {counted(int(figures['threads']), 'thread')}; {figures['prepared_layers']} of "
+            f"{counted(int(figures['layers']), 'layer')} prepared."
         )
         notes = (*notes, f"One picture, {counted(int(figures['threads']), 'thread')}, medians.")
     else:

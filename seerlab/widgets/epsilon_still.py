@@ -102,14 +102,14 @@ def _write(
     side = "output" if figures["mode"] == "v1" else "input"
     heading = (
         f"{title}, epsilon {figures['epsilon']:.4g}, {figures['mode']}: {figures['pruned_maps']:,} of {figures['maps']:,} maps pruned, "
-        f"{figures['reduced_share']:.1%} of the {side} values not loaded"
+        f"{100 * figures['reduced_share']:.1f} % of the {side} values not loaded"
     )
     draw.text((2, 2), heading, "black", font)
     if figures["class_before"] is not None and figures["class_after"] is not None:
         draw.text(
             (2, LINE),
-            f"{figures['class_before']} {figures['probability_before']:.1%} without, "
-            f"{figures['class_after']} {figures['probability_after']:.1%} pruned. Counted loads, not a gain in time.",
+            f"{figures['class_before']} {100 * figures['probability_before']:.1f} % without, "
+            f"{figures['class_after']} {100 * figures['probability_after']:.1f} % pruned. Counted loads, not a gain in time.",
             BACK if figures["class_changed"] else "black",
             font,
         )

@@ -74,7 +74,8 @@ def chart_png(study: PredictorStudy, bits: int, ratio: float, cost: str, title: 
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default()
     words = "; ".join(
-        f"{p.name}: {p.false_negative_share:.2%} missed, total work {p.total_work:.0%}" for p in chosen.values()
+        f"{p.name}: {100 * p.false_negative_share:.2f} % missed, total work {100 * p.total_work:.0f} %"
+        for p in chosen.values()
     )
     draw.text((4, 4), f"{title or study.layer.name}: {words}", "black", font)
     _axes(draw, plot, cost)

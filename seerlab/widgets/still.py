@@ -187,5 +187,5 @@ def _write(draw: ImageDraw.ImageDraw, heading: str, counts: Mapping[str, int], o
         draw.rectangle((left, bottom - 14, left + 12, bottom - 2), CLASS_COLOURS[which], "#808080")
         if name in ("false_skips", "wasted"):
             _cue(draw, (left + 2, bottom - 12, left + 10, bottom - 4), crossed=name == "false_skips")
-        text = f"{name.replace('_', ' ')} {counts[name]:,} ({counts[name] / outputs:.1%})"
+        text = f"{name.replace('_', ' ')} {counts[name]:,} ({100 * counts[name] / outputs:.1f} %)"
         draw.text((left + 17, bottom - 14), text, "black", font)

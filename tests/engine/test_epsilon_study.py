@@ -220,7 +220,7 @@ def test_fall_of_the_total_is_told_with_the_smaller_epsilon():
     study = EpsilonStudy(model, torch.ones(1, 1, 4, 4))
     study.explore(0, "v1", 0.25)
     notes = study.notes(study.run(0, "v1", 0.6))
-    assert "Not monotone: 25.0% of the values are in pruned maps, but 75.0% at epsilon 0.25." in notes[1]
+    assert "Not monotone: 25.0 % of the values are in pruned maps, but 75.0 % at epsilon 0.25." in notes[1]
     assert study.notes(study.run(0, "v1", 0.1)) == []
 
 
@@ -235,7 +235,7 @@ def test_zero_values_without_zero_maps_are_told_apart_from_none():
     study = EpsilonStudy(model, make_pictures())
     base = study.base(0, "v1")
     [note] = study.notes(study.run(0, "v1", 0.0))
-    assert f"{base.zero_values / base.values:.1%} of the values are zero, but no map is zero all over" in note
+    assert f"{100 * base.zero_values / base.values:.1f} % of the values are zero, but no map is zero all over" in note
     [note] = study.notes(study.run(0, "v1", float(base.sizes.min()) / 2))
     assert note.startswith("Nothing is pruned: no map lies within epsilon; the first map would be pruned at")
 

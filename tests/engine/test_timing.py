@@ -130,9 +130,9 @@ def test_a_slower_sparse_path_is_said_to_be_slower_and_why():
     found = timings(6, 8, 16)
     assert found.winner == "dense_channels_last"
     assert "Sparse is slower here, 2.00 times the best dense time" in found.sentence
-    assert "predicting takes 75% of the best dense time" in found.sentence
-    assert "computing 10% of the outputs 100%" in found.sentence
-    assert "pooling and handing over 25%" in found.sentence
+    assert "predicting takes 75 % of the best dense time" in found.sentence
+    assert "computing 10 % of the outputs 100 %" in found.sentence
+    assert "pooling and handing over 25 %" in found.sentence
 
 
 def test_overlapping_quartiles_have_no_winner_in_words():
