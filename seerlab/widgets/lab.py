@@ -62,7 +62,7 @@ class Lab(ipywidgets.VBox):
         Dotted name of a convolution.
     channel : int, optional
         Output channel to show large; -1 for the mosaic of all, as without it.
-    page : {"Predict", "Epsilon", "Encode", "Granularity", "Network"}, optional
+    page : {"Predict", "Epsilon", "Encode", "Granularity", "Network", "Work"}, optional
         Page to open.
     bits, margin, mode, predictors, prune_ratio, cost : optional
         Of the page Predict: bits from 1 to 8; integer steps by which the prediction is made more cautious; what the mask view shows;
