@@ -25,6 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from seerlab.measure import thread_count
 
 from .sweep_methods import Figures
@@ -68,7 +70,7 @@ def outcomes(
             for task, (network, data) in tasks:
                 yield task, _attempt(run_task, task, own[network], own[data], None, workspace)
         return
-    with _submitter(executor, parcels, named) as submit, thread_count(None):
+    with _submitter(executor, parcels, named) as submit, _own_thread_count():
         share = _share(executor) if threads is None else threads
         waiting: dict[futures.Future[Figures], Task] = {}
         try:
@@ -84,6 +86,17 @@ def outcomes(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextmanager
+def _own_thread_count() -> Iterator[None]:
+    """Give new threads of this process the present number of torch's threads again, which tasks in a pool of threads change for all."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        # Whatever this thread sees: the number is each thread's own, and what a task sets is also the first one of threads to come.
+        torch.set_num_threads(before)
 
 
 def refuse_unfit_executor(executor: Any) -> None:
